@@ -1,0 +1,1 @@
+"""budama: structured channel pruning of vision models, benchmarked."""
