@@ -1,0 +1,160 @@
+"""Writes results_sample.json: invented numbers in the shape of a scenario's results.json. TEST DATA, measured nowhere."""
+
+# ruff: noqa: E501
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+METHODS = {"coverage": 0.9, "wanda": 0.45, "magnitude": 0.40, "taylor": 0.41, "random": 2.2, "scratch": 3.0}
+RATIOS = [0.1, 0.3]
+SEEDS = [0, 1, 2]
+CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+LAYERS = {"conv1": 16, "layer1.0.conv1": 16, "layer2.0.conv1": 32, "layer2.1.conv1": 32, "layer3.0.conv1": 64}
+IMAGES = 10_000
+BASE = {"accuracy_percent": 93.52, "parameters": 272_474, "size_mib": 1.05, "gmacs": 0.0411, "latency_ms": 2.31}
+
+
+def change(value: float, before: float) -> float:
+    return round(100 * (value / before - 1), 2)
+
+
+def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dict:
+    ratio_latency = 1 - 0.6 * ratio
+    drop = loss * (ratio / 0.3) ** 1.3
+    finals = [round(BASE["accuracy_percent"] - drop + rng.normal(0, 0.08), 2) for _ in SEEDS]
+    mean = float(np.mean(finals))
+    half = 4.303 * float(np.std(finals, ddof=1)) / 3**0.5
+    seeds, history = [], []
+    for seed, final in zip(SEEDS, finals):
+        pruned = 10.0 if method == "scratch" else 93.9 - 180 * ratio - 8 * loss
+        mended = 10.0 if method == "scratch" else 93.9 - 25 * ratio * (1 + loss)
+        curve = [final + 0.4 - 4 * 0.5**e + rng.normal(0, 0.1) for e in range(1, 6)]
+        seeds.append({"seed": seed, "accuracy_percent": final, "as_pruned_percent": round(pruned, 2),
+                      "reestimated_percent": round(mended, 2), "finetuned_percent": round(max(curve), 2)})  # fmt: skip
+        history.append({"seed": seed, "epochs": [
+            {"epoch": e, "train_loss": round(0.5 * 0.7**e, 4), "selection_accuracy_percent": round(a, 2)}
+            for e, a in enumerate(curve, 1)]})  # fmt: skip
+    keep = 1 - ratio
+    parameters, size = round(BASE["parameters"] * keep**1.9), round(BASE["size_mib"] * keep**1.9, 3)
+    gmacs, latency = round(BASE["gmacs"] * keep**1.8, 4), round(BASE["latency_ms"] * ratio_latency, 3)
+    per_class = [round(-drop + rng.normal(0, 0.6), 2) for _ in CLASSES]
+    return {
+        "variant": f"{method}-{ratio}", "method": method, "ratio": ratio, "status": "ok", "reason": None,
+        "accuracy_percent": round(mean, 2), "accuracy_interval": [round(mean - half, 2), round(mean + half, 2)],
+        "accuracy_bootstrap": [round(mean - 0.48, 2), round(mean + 0.47, 2)],
+        "accuracy_change_points": round(mean - BASE["accuracy_percent"], 2),
+        "change_interval": [round(mean - BASE["accuracy_percent"] - 0.3, 2), round(mean - BASE["accuracy_percent"] + 0.3, 2)],
+        "retention_percent": round(100 * mean / BASE["accuracy_percent"], 2),
+        "seeds": seeds,
+        "fate": {"baseline_percent": 93.9} | {
+            key: round(float(np.mean([s[key] for s in seeds])), 2)
+            for key in ("as_pruned_percent", "reestimated_percent", "finetuned_percent")},
+        "parameters": parameters, "parameters_change_percent": change(parameters, BASE["parameters"]),
+        "size_mib": size, "size_change_percent": change(size, BASE["size_mib"]),
+        "gmacs": gmacs, "gmacs_change_percent": change(gmacs, BASE["gmacs"]),
+        "channels_removed_percent": round(100 * ratio, 1),
+        "latency_ms": latency,
+        "latency": {"batch_size": 1, "median_ms": latency, "p95_ms": round(latency * 1.08, 3),
+                    "ratio": round(ratio_latency, 4), "ratio_interval": [round(ratio_latency - 0.006, 4), round(ratio_latency + 0.007, 4)]},
+        "throughput": {"batch_size": 64, "images_per_second": round(900 / keep**1.4, 1), "ratio": round(1 / keep**1.4, 4),
+                       "ratio_interval": [round(1 / keep**1.4 - 0.01, 4), round(1 / keep**1.4 + 0.01, 4)]},
+        "peak_memory_mib": round(40 * keep, 1),
+        "timings": None, "onnx": None,
+        "layers": [{"name": n, "before": c, "after": round(c * keep)} for n, c in LAYERS.items()],
+        "history": history, "per_class_change_points": per_class,
+        "per_class_accuracy_percent": [round(93 + 0.5 * i - 2 + c, 2) for i, c in enumerate(per_class)],
+    }  # fmt: skip
+
+
+def baseline() -> dict:
+    return {
+        "variant": "baseline", "method": None, "ratio": None, "status": "ok", "reason": None,
+        "accuracy_percent": BASE["accuracy_percent"], "accuracy_interval": None, "accuracy_bootstrap": [93.03, 94.0],
+        "accuracy_change_points": None, "change_interval": None, "retention_percent": None,
+        "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "finetuned_percent": 93.9}],
+        "fate": None,
+        "parameters": BASE["parameters"], "parameters_change_percent": None, "size_mib": BASE["size_mib"], "size_change_percent": None,
+        "gmacs": BASE["gmacs"], "gmacs_change_percent": None, "channels_removed_percent": None, "latency_ms": BASE["latency_ms"],
+        "latency": {"batch_size": 1, "median_ms": 2.31, "p95_ms": 2.49, "ratio": 1.0, "ratio_interval": None},
+        "throughput": {"batch_size": 64, "images_per_second": 900.0, "ratio": 1.0, "ratio_interval": None},
+        "peak_memory_mib": 40.0, "timings": None, "onnx": None, "layers": None,
+        "history": [{"seed": 0, "epochs": [{"epoch": e, "train_loss": round(0.9 * 0.6**e, 4), "selection_accuracy_percent": round(93.9 - 20 * 0.5**e, 2)} for e in range(1, 7)]}],
+        "per_class_change_points": None, "per_class_accuracy_percent": [round(91 + 0.5 * i, 2) for i in range(10)],
+    }  # fmt: skip
+
+
+def unavailable(ratio: float) -> dict:
+    empty = dict.fromkeys(baseline())
+    return empty | {"variant": f"bn_scale-{ratio}", "method": "bn_scale", "ratio": ratio, "status": "unavailable",
+                    "reason": "the model has no BatchNorm layer", "seeds": []}  # fmt: skip
+
+
+def comparisons(rows: list[dict]) -> list[dict]:
+    pairs = []
+    for ratio in RATIOS:
+        group = sorted((r for r in rows if r["ratio"] == ratio), key=lambda r: -r["accuracy_percent"])
+        for i, a in enumerate(group):
+            for b in group[i + 1 :]:
+                gap = round(a["accuracy_percent"] - b["accuracy_percent"], 2)
+                p = float(np.exp(-18 * gap))
+                pairs.append({"a": a["variant"], "b": b["variant"], "ratio": ratio, "difference_points": gap, "p": p,
+                              "p_holm": min(1.0, 6 * p), "distinguishable": 6 * p < 0.05, "test": "mcnemar"})  # fmt: skip
+    return pairs
+
+
+def ranking(rows: list[dict], pairs: list[dict]) -> list[dict]:
+    found = {(p["a"], p["b"]): p for p in pairs}
+    groups = []
+    for ratio in RATIOS:
+        rank, current = 1, []
+        for row in sorted((r for r in rows if r["ratio"] == ratio), key=lambda r: -r["accuracy_percent"]):
+            tie = found.get((current[0]["variants"][0], row["variant"])) if current else None
+            if tie and not tie["distinguishable"]:
+                current[0]["variants"].append(row["variant"])
+                current[0]["tie_p"], current[0]["tie_p_holm"] = tie["p"], tie["p_holm"]
+            else:
+                current = [
+                    {"rank": rank, "ratio": ratio, "variants": [row["variant"]], "tie_p": None, "tie_p_holm": None}
+                ]
+                groups += current
+            rank += 1
+    return groups
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(method, ratio, loss, rng) for ratio in RATIOS for method, loss in METHODS.items()]
+    pairs = comparisons(rows)
+    controls = [{"variant": r["variant"], "stage": "reestimated", "p": 1e-6, "p_holm": 4e-6, "difference_points": round(
+        r["fate"]["reestimated_percent"] - next(o for o in rows if o["variant"] == f"random-{r['ratio']}")["fate"]["reestimated_percent"], 2)}
+        for r in rows if r["method"] not in ("random", "scratch")]  # fmt: skip
+    result = {
+        "scenario": "sample", "title": "Örnek (uydurma sayılar)", "recorded": None,
+        "model": {"title": "ResNet20", "source": "budama", "name": "resnet20", "input_shape": [1, 28, 28], "classes": 10},
+        "dataset": {"name": "fashion_mnist", "title": "Fashion-MNIST", "protocol": "full",
+                    "counts": {"train": 53_957, "calibration": 2_560, "selection": 6_000, "test": IMAGES},
+                    "unreadable": 0, "duplicates_dropped": 43, "class_names": CLASSES},
+        "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "match": "channels", "round_to": None,
+                    "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True},
+        "finetune": {"epochs": 5, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
+                     "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.5, "distill_temperature": 2.0,
+                     "weight_averaging": None, "precision": "auto", "max_batches": None},
+        "calibration": {"batches": 10, "batch_size": 256, "images": 2_560}, "seeds": SEEDS,
+        "baseline": baseline(), "variants": rows + [unavailable(r) for r in RATIOS],
+        "ranking": ranking(rows, pairs), "comparisons": pairs, "against_random": controls,
+        "controls": {"aa": {"ratio": 1.001, "interval": [0.998, 1.004], "within": True}},
+        "warnings": [{"code": "duplicates", "dropped": 43},
+                     {"code": "unavailable", "variant": "bn_scale-0.1", "reason": "the model has no BatchNorm layer"},
+                     {"code": "unavailable", "variant": "bn_scale-0.3", "reason": "the model has no BatchNorm layer"}],
+        "environment": {"python": "3.11.2", "torch": "2.14.1", "cpu": "sample CPU", "cores": 2, "threads": 2, "gpu": None, "memory_gib": 23.0},
+        "date": "2026-11-24", "configuration": {"scenario": "sample", "note": "invented numbers"},
+    }  # fmt: skip
+    Path(__file__).with_name("results_sample.json").write_text(
+        json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()
