@@ -1,0 +1,171 @@
+"""Files and folders that appear whole or not at all: a temporary name beside, fsync, rename."""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from budama.errors import BudamaError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all. Raises BudamaError, after removing the partial file, where it cannot."""
+    path = Path(path)
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(path)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value) -> None:
+    """Write `value` to `path` as JSON in its own key order; numpy scalars and arrays are fine, NaN and infinity are not."""
+    try:
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    write_text(path, text + "\n")
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file; BudamaError where it is missing, unreadable or not UTF-8."""
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise BudamaError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise BudamaError(f"{path}: is a folder; it must be a file") from None
+    except UnicodeDecodeError as error:
+        raise BudamaError(f"{path}: is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
+    except OSError as error:
+        raise BudamaError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:  # a null character in the name
+        raise BudamaError(f"{str(path)!r}: is not a file name") from None
+
+
+def read_json(path: str | Path):
+    """The JSON value in `path`; BudamaError where it is missing, not JSON, or holds a key twice, NaN or infinity."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise BudamaError(f"{path}: is not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise BudamaError(f"{path}: is not JSON of ours (nested too deeply)") from None
+    except ValueError as error:
+        raise BudamaError(f"{path}: is not JSON of ours ({error})") from None
+
+
+@contextmanager
+def folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder to fill, which takes the place of `path` at success and is removed at failure."""
+    path = Path(path)
+    temporary = _beside(path)
+    with _told(path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            for inside in sorted(temporary.rglob("*"), reverse=True):
+                _sync(inside)
+            _sync(temporary)
+            _take_place(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync(path.parent)
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BudamaError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether `error` says that the disk (or the quota) is full; safetensors says so only in its text."""
+    return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Rename a folder onto `path`. A folder cannot be replaced in one step, so an older one is moved aside first."""
+    aside = None
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        aside = _beside(path)
+        os.rename(path, aside)
+    os.rename(temporary, path)
+    if aside:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse fsync on folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell an error of the disk in one line."""
+    try:
+        yield
+    except BudamaError:
+        raise
+    except Exception as error:
+        if disk_is_full(error):
+            raise BudamaError(f"{path}: no space left on the disk; the partial result was removed") from error
+        if isinstance(error, OSError) and error.filename and str(path.parent) in str(error.filename):
+            raise BudamaError(f"{path}: cannot be written ({error.strerror})") from error
+        raise
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)} stands there twice")
+    return value
+
+
+def _refuse_constant(name: str):
+    raise ValueError(f"{name} is not a number")
+
+
+def _plain(value):
+    """A numpy scalar or array, or a path, as JSON knows it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
