@@ -31,7 +31,7 @@ def add_settings(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage in config.BASELINE_STAGES:
         group.add_argument("--baseline", metavar="FILE", help="baseline file, config/baselines/NAME.yaml")
     if stage in config.VARIANT_STAGES:
-        group.add_argument("--variant", metavar="NAME", help="variant of the scenario: a method, or method-ratio in a grid")
+        group.add_argument("--variant", metavar="NAME", help="variant: a method, or method-ratio in a grid")
         group.add_argument("--seed", metavar="N", type=int, help="seed (default: the scenario's first)")
     parser.set_defaults(stage=stage)
 
@@ -70,7 +70,7 @@ def threads(args: argparse.Namespace) -> int:
 
 
 def device(args: argparse.Namespace):
-    """Set torch's CPU threads and return the torch.device that ``--device`` names. Raises BudamaError where it is not there."""
+    """Set torch's CPU threads and return the torch.device that ``--device`` names; BudamaError where it is not there."""
     import torch
 
     torch.set_num_threads(threads(args))
@@ -83,7 +83,7 @@ def device(args: argparse.Namespace):
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
-            raise BudamaError(f"--device is {name}, but this machine has {count or 'no'} usable GPU(s); use --device cpu")
+            raise BudamaError(f"--device is {name}, but this machine has {count or 'no'} usable GPU; use --device cpu")
     return torch.device(name)
 
 

@@ -16,7 +16,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all. Raises BudamaError, after removing the partial file, where it cannot."""
+    """Write `data` to `path`, whole or not at all: where it cannot, BudamaError, and nothing of it is left."""
     path = Path(path)
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value) -> None:
-    """Write `value` to `path` as JSON in its own key order; numpy scalars and arrays are fine, NaN and infinity are not."""
+    """Write `value` to `path` as JSON in its own key order. Numpy scalars and arrays are fine, NaN and infinity not."""
     try:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError as error:

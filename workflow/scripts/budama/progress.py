@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 def track(iterable: Iterable[Item], label: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
     """Yield the items of `iterable` and show on stderr how far it is.
 
-    On a terminal this is a tqdm bar; elsewhere at most one line about every ten seconds, and none for what is over sooner.
+    On a terminal this is a tqdm bar; elsewhere a line about every ten seconds, and none for what is over sooner.
     """
     if total is None:
         total = len(iterable) if hasattr(iterable, "__len__") else None
