@@ -70,7 +70,7 @@ def threads(args: argparse.Namespace) -> int:
 
 
 def device(args: argparse.Namespace):
-    """Set torch's CPU threads and return the torch.device that ``--device`` names; BudamaError where it is not there."""
+    """Set torch's CPU threads and return the torch.device that ``--device`` names, or raise BudamaError."""
     import torch
 
     torch.set_num_threads(threads(args))
