@@ -1,8 +1,8 @@
 """The gate against leftover hooks.
 
-The published TS2 and TS3 tables showed two methods fifty times slower than the rest: their activation hooks were still on
-the model and copied every activation to the host during timing. A model with a hook is therefore refused wherever it is
-pruned, exported or timed.
+The published TS2 and TS3 tables showed two methods fifty times slower than the rest: their activation hooks were still
+on the model and copied every activation to the host during timing. A model with a hook is therefore refused wherever it
+is pruned, exported or timed.
 """
 
 from __future__ import annotations
