@@ -1,0 +1,70 @@
+"""The models that budama itself brings: `source: budama` in a baseline file."""
+
+import torch
+from torch import nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 2)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(images)))))
+        return self.relu(residual + self.shortcut(images))
+
+
+class ResNetCifar(nn.Module):
+    """ResNet for small images, `[N, in_channels, H, W]` to `[N, classes]`: see `resnet_cifar`."""
+
+    def __init__(self, depth: int, width: int, in_channels: int, classes: int) -> None:
+        super().__init__()
+        blocks = (depth - 2) // 6
+        self.conv1 = nn.Conv2d(in_channels, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.stage1 = _stage(width, width, blocks, stride=1)
+        self.stage2 = _stage(width, 2 * width, blocks, stride=2)
+        self.stage3 = _stage(2 * width, 4 * width, blocks, stride=2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(4 * width, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # He et al. 2015, equation 10, backward form
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.relu(self.bn1(self.conv1(images)))
+        features = self.stage3(self.stage2(self.stage1(features)))
+        return self.fc(self.pool(features).flatten(1))
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(channels_in, channels_out, stride)
+    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)))
+
+
+def resnet_cifar(depth: int = 20, width: int = 16, in_channels: int = 3, classes: int = 10) -> nn.Module:
+    """ResNet of He et al. 2016, section 4.2: three stages of `width`, 2·`width` and 4·`width` channels.
+
+    `depth` is 6n + 2 (8, 14, 20, 32, 44, 56, 110). Where the width changes, the shortcut is a projection (option B),
+    not the zero-padding of option A: padded channels cannot be told apart from real ones once some have been removed.
+    """
+    if not isinstance(depth, int) or depth < 8 or (depth - 2) % 6:
+        raise ValueError(f"depth is {depth!r}; it must be 6n + 2: 8, 14, 20, 32, 44, 56, 110")
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"width is {width!r}; it must be a whole number of at least 1")
+    return ResNetCifar(depth, width, in_channels, classes)
+
+
+ARCHITECTURES = {"resnet_cifar": resnet_cifar}
