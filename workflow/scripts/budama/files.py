@@ -49,31 +49,32 @@ def write_json(path: str | Path, value) -> None:
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file; BudamaError where it is missing, unreadable or not UTF-8."""
+    name = shown(path)
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise BudamaError(f"{path}: no such file") from None
+        raise BudamaError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise BudamaError(f"{path}: is a folder; it must be a file") from None
+        raise BudamaError(f"{name}: is a folder; it must be a file") from None
     except UnicodeDecodeError as error:
-        raise BudamaError(f"{path}: is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
+        raise BudamaError(f"{name}: is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
     except OSError as error:
-        raise BudamaError(f"{path}: cannot be read ({error.strerror})") from None
+        raise BudamaError(f"{name}: cannot be read ({error.strerror})") from None
     except ValueError:  # a null character in the name
-        raise BudamaError(f"{str(path)!r}: is not a file name") from None
+        raise BudamaError(f"{name!r} is not a file name") from None
 
 
 def read_json(path: str | Path):
     """The JSON value in `path`; BudamaError where it is missing, not JSON, or holds a key twice, NaN or infinity."""
-    text = read_text(path)
+    text, name = read_text(path), shown(path)
     try:
         return json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise BudamaError(f"{path}: is not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
+        raise BudamaError(f"{name}: is not JSON ({error.msg}, line {error.lineno}, column {error.colno})") from None
     except RecursionError:
-        raise BudamaError(f"{path}: is not JSON of ours (nested too deeply)") from None
+        raise BudamaError(f"{name}: is not JSON of ours (nested too deeply)") from None
     except ValueError as error:
-        raise BudamaError(f"{path}: is not JSON of ours ({error})") from None
+        raise BudamaError(f"{name}: is not JSON of ours ({error})") from None
 
 
 @contextmanager
@@ -102,6 +103,12 @@ def sha256(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BudamaError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def shown(path: str | Path) -> str:
+    """A path as people write it: relative to the current folder where it lies below."""
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
 
 
 def disk_is_full(error: BaseException) -> bool:

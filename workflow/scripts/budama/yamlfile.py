@@ -26,6 +26,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read(path: str | Path) -> dict:
     """The keys and values in a YAML file. Raises BudamaError: `FILE: line 3, column 1: …`."""
     text = files.read_text(path)
+    path = files.shown(path)
     if len(text) > LARGEST_FILE:
         raise BudamaError(f"{path}: holds {len(text)} characters; it may hold {LARGEST_FILE}")
     try:
