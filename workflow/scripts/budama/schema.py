@@ -104,7 +104,7 @@ def bounds(schema: dict) -> str:
 def show(value) -> str:
     """A value as its writer would know it again, in one short line."""
     if isinstance(value, str):
-        plain = value != "" and value == value.strip() and yamlfile.scalar(value) == value and value.isprintable()
+        plain = any(map(str.isalnum, value)) and value == value.strip() and yamlfile.scalar(value) == value and value.isprintable()
         text = value if plain and not set(value) & set(",;:\"'[]{}") else json.dumps(value, ensure_ascii=False)
     else:
         text = json.dumps(value, ensure_ascii=False)
@@ -239,10 +239,11 @@ def _allowed(error: ValidationError) -> str:
 
 def _describe_type(kind: str, schema: dict) -> str:
     if kind in ("integer", "number"):
-        return f"{_TYPES[kind]} {bounds(schema)}".rstrip()
+        ends = [f"not {schema[end]}" for end in ("exclusiveMinimum", "exclusiveMaximum") if end in schema]
+        return " ".join(filter(None, (_TYPES[kind], bounds(schema), f"({', '.join(ends)})" if ends else "")))
     if kind == "array":
         items = schema.get("items", {})
-        names = f"names ({_one_of(items['enum'])})" if "enum" in items else _PLURALS.get(items.get("type"), "values")
+        names = f"names (any of {', '.join(map(show, items['enum']))})" if "enum" in items else _PLURALS.get(items.get("type"), "values")
         return f"a list of {names}"
     if kind == "object":
         keys = schema.get("required") or schema.get("properties")
