@@ -86,7 +86,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> nn.Module:
 
 
 def structure(folder: str | Path) -> dict:
-    """`structure.json` of a checkpoint, checked: `recipe`, `attributes`, `kept`, `sha256`, …; or `unavailable` alone."""
+    """`structure.json` of a checkpoint, checked: `recipe`, `attributes`, `kept`, `sha256`; or `unavailable` alone."""
     path = Path(folder) / STRUCTURE
     described = files.read_json(path)
     if isinstance(described, dict) and isinstance(described.get("unavailable"), str):

@@ -1,7 +1,7 @@
 """Parameters, size and multiply–accumulate operations of a model.
 
 The operations are those of ptflops' `pytorch` backend, the convention of the tables that budama is compared with. It
-also counts biases, normalisation, pooling and activations, and it is checked against torch's own counter, which sees the
+also counts biases, normalisation, pooling and activations, and it is checked against torch's own counter, which sees
 convolutions and matrix products alone: their numbers must be equal, layer by layer.
 """
 

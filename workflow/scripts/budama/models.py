@@ -37,8 +37,8 @@ def build(model: dict, classes: int, input_shape, *, weights: bool = True, seed:
     """The model of a baseline file, in eval mode, on the CPU (or on the device of a surrounding `torch.device`).
 
     `model` has `source`, `name`, `arguments` and `weights`; `input_shape` is (C, H, W). With `weights=False` the
-    structure alone is wanted: nothing is read or downloaded. What is initialised here depends on `seed` alone, and the caller's
-    random state stays as it was. Raises BudamaError for an unknown name, wrong arguments or weights that do not fit.
+    structure alone is wanted: nothing is read or downloaded. What is initialised here depends on `seed` alone, and the
+    caller's random state stays as it was. BudamaError for an unknown name, wrong arguments, weights that do not fit.
     """
     source = model.get("source")
     if source not in SOURCES:

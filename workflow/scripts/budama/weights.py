@@ -76,7 +76,7 @@ def _state_dict(path: Path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise BudamaError(
-            f"model.weights: {path} is refused: it holds more than tensors, or is damaged; nothing in it was run; {_HOW}"
+            f"model.weights: {path} is refused: it holds more than tensors or is damaged; nothing of it was run; {_HOW}"
         ) from None
     except Exception as error:  # a truncated zip, a text file: torch raises what it finds
         raise BudamaError(f"model.weights: {path} cannot be read as a state_dict ({one_line(error)})") from None
