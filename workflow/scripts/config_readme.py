@@ -22,7 +22,8 @@ what cost in accuracy. Three kinds of files say what it does:
 | `config/baselines/NAME.yaml` | a **baseline**: a model, its data, and how the baseline is made; scenarios share it |
 
 To run your own: copy a baseline and a scenario file, name your model, your images and your methods, put the scenario's
-name into `config/config.yaml` (or on the command line), and start Snakemake. The report is `reports/SCENARIO/ozet_rapor.html`.
+name into `config/config.yaml` (or on the command line), and start Snakemake. The report is
+`reports/SCENARIO/ozet_rapor.html`.
 
 ```bash
 snakemake --cores 8 --use-conda                                # the scenarios in config/config.yaml

@@ -152,14 +152,14 @@ def _resize(image_size, resize):
 
 @_rule("baseline", "data.mean", "data.std")
 def _normalisation(mean, std):
-    if (mean is None) != (std is None):
+    if mean is None and std is None:
+        return
+    if mean is None or std is None:
         missing, given = ("mean", "std") if mean is None else ("std", "mean")
         yield f"data.{missing} is missing; with data.{given} it must be given, too"
-    if mean is not None and len(mean) != len(std):
-        yield (
-            f"data.mean has {len(mean)} and data.std {len(std)} numbers; both must have as many as there are channels"
-        )
-    if mean is not None and len(mean) == 2:
+    elif len(mean) != len(std):
+        yield f"data.mean has {len(mean)} and data.std {len(std)} numbers; both must have one for every channel"
+    elif len(mean) == 2:
         yield "data.mean and data.std have 2 numbers; they must have 1 or 3"
 
 

@@ -133,10 +133,10 @@ def _misnamed(path: Path, document: dict) -> list[str]:
             lines.append(f"baseline is {schema.show(baseline)}, which no file has; {known_names(baseline, known)}")
     others = report.get("compare_with") if isinstance(report, dict) else None
     if isinstance(others, list) and others:
-        known = {*_scenarios_in(path.parent), document.get("scenario")}  # itself is told as a contradiction
-        for name in others:
-            if isinstance(name, str) and name not in known:
-                near = known_names(name, sorted(known - {document.get("scenario")}))
+        known = [name for name in _scenarios_in(path.parent) if name != document.get("scenario")]
+        for name in others:  # itself is told as a contradiction
+            if isinstance(name, str) and name not in known and name != document.get("scenario"):
+                near = known_names(name, known)
                 lines.append(f"report.compare_with has {schema.show(name)}, which no file has; {near}")
     return lines
 

@@ -6,6 +6,7 @@ where the ones made from the keywords would read badly).
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -104,8 +105,8 @@ def bounds(schema: dict) -> str:
 def show(value) -> str:
     """A value as its writer would know it again, in one short line."""
     if isinstance(value, str):
-        plain = any(map(str.isalnum, value)) and value == value.strip() and yamlfile.scalar(value) == value and value.isprintable()
-        text = value if plain and not set(value) & set(",;:\"'[]{}") else json.dumps(value, ensure_ascii=False)
+        plain = re.fullmatch(r"[./+-]*\w[\w./+-]*", value) and yamlfile.scalar(value) == value
+        text = value if plain else json.dumps(value, ensure_ascii=False)
     else:
         text = json.dumps(value, ensure_ascii=False)
     text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
@@ -243,7 +244,9 @@ def _describe_type(kind: str, schema: dict) -> str:
         return " ".join(filter(None, (_TYPES[kind], bounds(schema), f"({', '.join(ends)})" if ends else "")))
     if kind == "array":
         items = schema.get("items", {})
-        names = f"names (any of {', '.join(map(show, items['enum']))})" if "enum" in items else _PLURALS.get(items.get("type"), "values")
+        names = _PLURALS.get(items.get("type"), "values")
+        if "enum" in items:
+            names = f"names (any of {', '.join(map(show, items['enum']))})"
         return f"a list of {names}"
     if kind == "object":
         keys = schema.get("required") or schema.get("properties")

@@ -1,0 +1,220 @@
+"""Configuration files: what is read, and what each stage gets of it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from configurations import BASELINE, SCENARIO, edited, write
+
+import config_readme
+from budama import config, schema, yamlfile
+from budama.errors import BudamaError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a valid configuration, made the current one."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_two_files_with_one_scenario_name_are_refused(folder):
+    shutil.copy("config/scenarios/s.yaml", "config/scenarios/z.yaml")
+    with pytest.raises(BudamaError) as caught:
+        config.find_scenarios()
+    assert caught.value.lines == [
+        "config/scenarios/z.yaml: scenario is first, as in config/scenarios/s.yaml; it must be another name"
+    ]
+
+
+def test_broken_file_does_not_keep_others_from_running(folder):
+    Path("config/scenarios/broken.yaml").write_text("scenario: [")
+    assert [scenario.name for scenario in config.chosen_scenarios({"scenarios": "first"})] == ["first"]
+    assert config.find_scenarios()["broken"] == Path("config/scenarios/broken.yaml")
+
+
+def test_turkish_letters_are_fine_in_names(folder):
+    Path("config/baselines/küçük.yaml").write_text(BASELINE.replace("small", "küçük"))
+    Path("config/scenarios/ş.yaml").write_text(edited(SCENARIO, {"scenario": "İğne-çıkış_2.0", "baseline": "küçük"}))
+    scenario = config.chosen_scenarios({"scenarios": ["İğne-çıkış_2.0"]})[0]
+    assert config.stage_settings("aggregate", scenario)["baseline"] == "küçük"
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path):
+    path = tmp_path / "n.yaml"
+    path.write_text("a: 1e-3\nb: 010\nc: no\nd: 1:30\ne: 2024-01-01\nf: .nan\ng: 1e999\nh: '1'\ni:\non: -.5\n")
+    assert yamlfile.read(path) == {
+        "a": 0.001, "b": 10, "c": "no", "d": "1:30", "e": "2024-01-01",
+        "f": ".nan", "g": "1e999", "h": "1", "i": None, "on": -0.5,
+    }  # fmt: skip
+
+
+def test_empty_section_has_its_defaults(folder):
+    Path("config/scenarios/s.yaml").write_text(SCENARIO + "benchmark:\nreport:\n")
+    scenario = config.load_scenario("config/scenarios/s.yaml")
+    assert scenario.benchmark["rounds"] == 30
+    assert scenario.report == {"language": "tr", "decimal": ".", "compare_with": []}
+
+
+def test_changed_file_is_read_anew(folder):
+    path = Path("config/scenarios/s.yaml")
+    assert config.load_scenario(path).pruning["ratio"] == 0.3
+    path.write_text(SCENARIO.replace("0.3", "0.25"))
+    assert config.load_scenario(path).pruning["ratio"] == 0.25
+
+
+def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
+    scenario = config.load_scenario("config/scenarios/s.yaml")
+    got = {
+        stage: set(config.stage_settings(stage, scenario, variant="wanda"))
+        for stage in (*config.BASELINE_STAGES, *config.SCENARIO_STAGES)
+    }
+    assert got == {
+        "dataset": {"data", "calibration_images", "seed"},
+        "baseline": {"model", "train", "seed", "augment"},
+        "calibrate": {"calibration", "seed"},
+        "prune": {
+            "method", "ratio", "scope", "steps", "match", "round_to", "ignore", "max_ratio", "reestimate_batchnorm",
+            "calibration", "seed",
+        },
+        "finetune": {"finetune", "seed", "method"},
+        "benchmark": {"benchmark", "variants"},
+        "export": {"export"},
+        "aggregate": {
+            "scenario", "title", "baseline", "model", "data", "pruning", "finetune", "calibration", "seeds", "variants",
+            "recorded",
+        },
+        "report": {"report", "scenario"},
+        "preview": {"model", "data", "pruning"},
+    }  # fmt: skip
+
+
+def test_seed_reaches_pruning_only_where_it_decides_it(folder):
+    scenario = config.load_scenario("config/scenarios/s.yaml")
+    wanda, random = config.variants(scenario)
+    assert config.stage_settings("prune", scenario, variant=wanda, seed=7)["seed"] == 0
+    assert config.stage_settings("prune", scenario, variant=random, seed=7)["seed"] == 7
+    assert config.stage_settings("finetune", scenario, variant="wanda", seed=7)["seed"] == 7
+    assert (config.place(wanda, 7), config.place(random, 7)) == ("wanda", "random/seed-7")
+
+
+def test_list_of_ratios_makes_a_grid_of_variants(folder):
+    Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.ratio": [0.1, 0.25], "seeds": [3, 4]}))
+    scenario = config.load_scenario("config/scenarios/s.yaml")
+    assert [variant.name for variant in config.variants(scenario)] == [
+        "wanda-0.1",
+        "random-0.1",
+        "wanda-0.25",
+        "random-0.25",
+    ]
+    assert config.stage_settings("prune", scenario, variant="wanda-0.25")["ratio"] == 0.25
+    assert ["random-0.1", 4] in config.stage_settings("benchmark", scenario)["variants"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "line"),
+    [
+        (
+            "prun",
+            {},
+            "prun is not a stage; known are dataset, baseline, calibrate, "
+            "prune, finetune, benchmark, export, aggregate, report, preview",
+        ),
+        ("prune", {"variant": "wand"}, "config/scenarios/s.yaml: has no variant wand; did you mean wanda?"),
+        ("prune", {}, "config/scenarios/s.yaml: which variant? known are wanda, random"),
+        ("finetune", {"variant": "wanda", "seed": -1}, "the seed is -1; it must be 0 or more"),
+    ],
+)  # fmt: skip
+def test_wrong_question_about_settings_is_told_in_one_line(folder, stage, arguments, line):
+    scenario = config.load_scenario("config/scenarios/s.yaml")
+    with pytest.raises(BudamaError) as caught:
+        config.stage_settings(stage, scenario, **arguments)
+    assert caught.value.lines == [line]
+
+
+def test_settings_are_a_copy(folder):
+    scenario = config.load_scenario("config/scenarios/s.yaml")
+    config.stage_settings("finetune", scenario, variant="wanda")["finetune"]["epochs"] = 99
+    assert config.load_scenario("config/scenarios/s.yaml").finetune["epochs"] == 2
+
+
+def test_every_key_of_every_schema_is_explained_and_has_bounds():
+    def walk(part, name):
+        for key, inner in part.get("properties", {}).items():
+            where = f"{name}.{key}"
+            assert inner.get("description", "").strip().endswith("."), where
+            types = inner.get("type", [])
+            if {"integer", "number"} & set([types] if isinstance(types, str) else types):
+                assert {"minimum", "exclusiveMinimum"} & set(inner), where
+                assert {"maximum", "exclusiveMaximum"} & set(inner), where
+            if "properties" in inner:
+                assert inner["additionalProperties"] is False, where
+            elif key not in part.get("required", []) + part.get("then", {}).get("required", []):
+                assert "default" in inner, where
+            walk(inner, where)
+
+    for name in ("scenario", "baseline", "training", "config", "recorded"):
+        assert schema.load(name)["additionalProperties"] is False
+        walk(schema.load(name), name)
+
+
+def test_readme_of_the_configuration_is_up_to_date():
+    assert (ROOT / "config/README.md").read_text("utf-8") == config_readme.render(), (
+        "config/README.md is stale: python workflow/scripts/config_readme.py"
+    )
+
+
+def test_every_shipped_scenario_is_valid_and_gives_every_stage_its_settings(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = config.find_scenarios("config")
+    for name, scenario in zip(found, config.chosen_scenarios({"scenarios": list(found)})):
+        stages = config.RECORDED_STAGES if scenario.recorded else (*config.BASELINE_STAGES, *config.SCENARIO_STAGES)
+        for stage in stages:
+            json.dumps(config.stage_settings(stage, scenario, variant=config.variants(scenario)[0]), allow_nan=False)
+        assert scenario.name == name
+    assert {
+        "demo",
+        "fashion_mnist",
+        *(f"TS{n}" for n in range(1, 7)),
+        *(f"TS{n}-recorded" for n in range(2, 7)),
+    } <= set(found)
+
+
+def test_recorded_scenario_carries_the_reference_numbers(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    scenario = config.load_scenario("config/scenarios/ts3_recorded.yaml")
+    settings = config.stage_settings("aggregate", scenario)
+    assert settings["recorded"]["baseline"]["accuracy_percent"] == 78.59
+    assert settings["recorded"]["methods"]["magnitude"]["accuracy_percent"] == 75.55
+    assert settings["recorded"]["timings_comparable"] is False
+    assert settings["variants"][0] == {"name": "coverage", "method": "coverage", "ratio": 0.1}
+    with pytest.raises(
+        BudamaError, match=r"ts3_recorded\.yaml: its results were recorded elsewhere; there is no prune to run"
+    ):
+        config.stage_settings("prune", scenario, variant="wanda")
+
+
+def test_a_thousand_jobs_are_planned_in_seconds(folder):
+    ratios = [round(0.01 * (1 + n), 2) for n in range(50)]
+    Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.ratio": ratios, "seeds": list(range(10))}))
+    start = time.perf_counter()
+    jobs = 0
+    for variant in config.variants(config.load_scenario("config/scenarios/s.yaml")):
+        for seed in range(10):
+            scenario = config.load_scenario("config/scenarios/s.yaml")  # as a rule's function does, for every job anew
+            config.stage_settings("finetune", scenario, variant=variant, seed=seed)
+            jobs += 1
+    assert jobs == 1000
+    assert time.perf_counter() - start < 5
+
+
+def test_configuration_is_read_without_torch():
+    code = "import sys; from budama import cli, config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow/scripts", check=True)
