@@ -42,7 +42,7 @@ class Member:
 class Group:
     """A whole dependency group. Channels are removed `repeats` at a time: one from each of that many equal blocks."""
 
-    name: str  # of the root layer
+    name: str  # of the first layer that produces its channels
     size: int  # channels of the root
     repeats: int
     members: tuple[Member, ...]
@@ -83,7 +83,7 @@ class Graph:
 
     def groups(self) -> list[Group]:
         """All groups that may be pruned, in the order of the model's layers, with every channel."""
-        order = {name: index for index, (name, _) in enumerate(self.model.named_modules())}
+        order = {name: index for index, name in enumerate(self.names.values())}
         found = [self._group(traced) for traced in self.traced.get_all_groups(self.ignored, ROOTS)]
         return sorted(found, key=lambda group: order[group.name])
 
@@ -98,8 +98,8 @@ class Graph:
         return test(handler)
 
     def _group(self, traced: tp.dependency.Group) -> Group:
-        root, size = self.names[traced[0].dep.target.module], len(traced[0].idxs)
-        parts = tuple(members(traced))
+        parts, size = tuple(members(traced)), len(traced[0].idxs)
+        root = producer(parts)
         repeats = 1
         for member in parts:
             blocks = self._blocks(member)
@@ -123,9 +123,18 @@ class Graph:
         return self.heads.get(module, 1) if member.role == "out" else 1
 
 
+def producer(group: Sequence[Member]) -> str:
+    """The name of the first layer, in the model's order, that produces the group's channels."""
+    return next(member.name for member in group if member.role == "out" or channels.is_depthwise(member.module))
+
+
 def members(traced: tp.dependency.Group) -> list[Member]:
-    """The layers and free parameters of a group of Torch-Pruning's, without its bookkeeping nodes (sums, reshapes)."""
+    """The layers and free parameters of a group of Torch-Pruning's, in the model's order.
+
+    Its bookkeeping nodes (sums, reshapes, concatenations) are left out.
+    """
     graph = traced._DG
+    order = {name: index for index, (name, _) in enumerate(graph.model.named_modules())}
     found = []
     for item in traced:
         dep, module = item.dep, item.dep.target.module
@@ -138,4 +147,4 @@ def members(traced: tp.dependency.Group) -> list[Member]:
             out, into = graph.is_out_channel_pruning_fn(dep.handler), graph.is_in_channel_pruning_fn(dep.handler)
             role = "both" if out and into else "out" if out else "in"
             found.append(Member(graph._module2name[module], module, role, idxs, roots))
-    return found
+    return sorted(found, key=lambda member: order.get(member.name, len(order)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budama import channels
-from budama.dependency import Member, members
+from budama.dependency import Member, members, producer
 from budama.errors import BudamaError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Criterion(ABC):
 
         @torch.no_grad()
         def scores(group) -> Tensor:
-            root = group._DG._module2name[group[0].dep.target.module]
-            return self.score(members(group), len(group[0].idxs), statistics, f"{seed}:{root}").cpu()
+            parts = members(group)
+            return self.score(parts, len(group[0].idxs), statistics, f"{seed}:{producer(parts)}").cpu()
 
         return scores
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from budama import channels
 from budama.criteria.base import Criterion, gather, weight_rows
-from budama.dependency import Member
+from budama.dependency import Member, producer
 from budama.errors import BudamaError
 
 
@@ -95,6 +95,6 @@ class Hessian(Taylor):
 def _consumers(group: list[Member]) -> list[Member]:
     found = [member for member in group if member.consumes and isinstance(member.module, nn.Module)]
     if not found:
-        root = group[0].name
+        root = producer(group)
         raise BudamaError(f"no layer reads the channels of {root}; leave it out with pruning.ignore: [{root}]")
     return found

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.criteria.base import Criterion, Unavailable, gather, weight_rows
-from budama.dependency import Member
+from budama.dependency import Member, producer
 
 _BATCHNORM = nn.modules.batchnorm._BatchNorm
 
@@ -84,7 +84,7 @@ class BNScale(Criterion):
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         norms = [m for m in group if isinstance(m.module, _BATCHNORM) and m.module.affine]
         if not norms:
-            root = group[0].name
+            root = producer(group)
             raise Unavailable(
                 f"the channels of {root} pass through no BatchNorm; leave them out for all methods with "
                 f"pruning.ignore: [{root}]"

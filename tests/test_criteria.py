@@ -1,0 +1,221 @@
+"""Every method's score of every channel, against a loop over channels that knows each network's groups by hand."""
+
+import math
+
+import pytest
+import small_nets
+import torch
+from torch import nn
+from torch.nn import functional
+
+from budama import calibration, criteria, models
+from budama.dependency import Graph
+from budama.errors import BudamaError
+
+THRESHOLD = 0.25
+DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "hessian"]
+
+
+def features(member, channel):
+    """The layer's own channels that one channel of the root is."""
+    _, _, first, stride = member
+    return range(first + channel * stride, first + (channel + 1) * stride)
+
+
+def weights_of(value, module, role, feature):
+    """The part of a weight (or of its gradient) that belongs to a channel, as a flat list of numbers."""
+    if role != "in":
+        return value[feature].flatten()
+    if isinstance(module, nn.Linear):
+        return value[:, feature].flatten()
+    outs, ins = module.out_channels // module.groups, module.in_channels // module.groups
+    block = feature // ins
+    return value[block * outs : (block + 1) * outs, feature % ins].flatten()
+
+
+def seen_inputs(net, batches):
+    """The inputs of every convolution and linear layer: one tensor a layer, over all images."""
+    seen = {}
+    hooks = [
+        module.register_forward_pre_hook(lambda _, x, name=name: seen.setdefault(name, []).append(x[0].detach()))
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    for images, _ in batches:
+        net(images)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(values) for name, values in seen.items()}
+
+
+def consumers(net, group):
+    """Members at whose input a channel is read."""
+    return [m for m in group if m[1] == "in" or (m[1] == "both" and isinstance(net.get_submodule(m[0]), nn.Conv2d))]
+
+
+def magnitude(net, batches, group, size):
+    squared = [0.0] * size
+    for member in group:
+        module = net.get_submodule(member[0])
+        for channel in range(size):
+            for feature in features(member, channel):
+                for weight in weights_of(module.weight.detach(), module, member[1], feature):
+                    squared[channel] += float(weight) ** 2
+    return [math.sqrt(value) for value in squared]
+
+
+def lamp(net, batches, group, size):
+    squared = [value**2 for value in magnitude(net, batches, group, size)]
+    return [value / sum(other for other in squared if other >= value) for value in squared]
+
+
+def bn_scale(net, batches, group, size):
+    norms = [m for m in group if isinstance(net.get_submodule(m[0]), nn.BatchNorm2d)]
+    return [sum(abs(float(net.get_submodule(m[0]).weight.detach()[m[2] + c])) for m in norms) for c in range(size)]
+
+
+def fpgm(net, batches, group, size):
+    total = [0.0] * size
+    for member in group:
+        module = net.get_submodule(member[0])
+        if isinstance(module, nn.BatchNorm2d):
+            continue
+        filters = [
+            torch.cat([weights_of(module.weight, module, member[1], f) for f in features(member, c)])
+            for c in range(size)
+        ]
+        for channel in range(size):
+            total[channel] += sum(float((filters[channel] - other).detach().norm()) for other in filters)
+    return total
+
+
+def wanda(net, batches, group, size):
+    inputs, total = seen_inputs(net, batches), [0.0] * size
+    for member in consumers(net, group):
+        module, role = net.get_submodule(member[0]), member[1]
+        for channel in range(size):
+            for feature in features(member, channel):
+                norm = math.sqrt(float((inputs[member[0]][:, feature] ** 2).sum()))
+                total[channel] += float(weights_of(module.weight.detach(), module, role, feature).abs().sum()) * norm
+    return total
+
+
+def coverage(net, batches, group, size):
+    inputs, total, readers = seen_inputs(net, batches), [0.0] * size, consumers(net, group)
+    for member in readers:
+        for channel in range(size):
+            active = positions = 0
+            for image in inputs[member[0]]:
+                scaled = (image - image.min()) / (image.max() - image.min())
+                for feature in features(member, channel):
+                    active += int((scaled[feature] > THRESHOLD).sum())
+                    positions += scaled[feature].numel()
+            total[channel] += active / positions / len(readers)
+    return total
+
+
+def gradient_sums(net, batches, group, size, change):
+    """Σ over members, parameters and channels' weights of `change(gradients · weights)`, averaged over batches."""
+    total = [0.0] * size
+    for images, labels in batches:
+        net.zero_grad()
+        functional.cross_entropy(net(images), labels).backward()
+        for member in group:
+            module, role = net.get_submodule(member[0]), member[1]
+            for channel in range(size):
+                for feature in features(member, channel):
+                    weight, gradient = (
+                        weights_of(v, module, role, feature) for v in (module.weight, module.weight.grad)
+                    )
+                    total[channel] += change((weight * gradient).detach()) / len(batches)
+                    if role != "in" and module.bias is not None:
+                        total[channel] += change((module.bias[feature] * module.bias.grad[feature]).detach()) / len(
+                            batches
+                        )
+    net.zero_grad(set_to_none=True)
+    return total
+
+
+def taylor(net, batches, group, size):
+    return gradient_sums(net, batches, group, size, lambda products: float(products.sum()) ** 2)
+
+
+def hessian(net, batches, group, size):
+    return gradient_sums(net, batches, group, size, lambda products: 0.5 * float(products.pow(2).sum()))
+
+
+def traced(net):
+    graph = Graph(net, models.example_input(small_nets.SHAPE).double(), [net.fc])
+    return {group.name: group for group in graph.groups()}
+
+
+@pytest.fixture(scope="module", params=list(small_nets.NETS))
+def case(request):
+    net, batches = small_nets.build(request.param), small_nets.batches()
+    return net, batches, traced(net), calibration.collect(net, batches, threshold=THRESHOLD)
+
+
+def test_groups_are_those_that_one_finds_by_hand(case):
+    net, _, groups, _ = case
+    for root, expected in net.groups.items():
+        found = {(m.name, m.role): dict(zip(m.idxs.tolist(), m.roots.tolist())) for m in groups[root].members}
+        size = groups[root].size
+        assert found == {(m[0], m[1]): {f: c for c in range(size) for f in features(m, c)} for m in expected}
+
+
+@pytest.mark.parametrize("method", DETERMINED)
+def test_scores_equal_a_loop_over_channels(case, method):
+    net, batches, groups, statistics = case
+    scores = criteria.get(method).importance(net, statistics, seed=0)
+    compared = 0
+    for root, group in net.groups.items():
+        if method == "bn_scale" and not any(name.startswith("bn") for name, *_ in group):
+            with pytest.raises(criteria.Unavailable, match=root):
+                scores(groups[root].traced)
+            continue
+        expected = globals()[method](net, batches, group, groups[root].size)
+        torch.testing.assert_close(
+            scores(groups[root].traced), torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-12
+        )
+        compared += 1
+    assert compared
+
+
+def test_random_scores_depend_on_the_seed_and_the_layer_alone(case):
+    net, _, groups, _ = case
+    one, other = (list(groups.values())[i].traced for i in (0, 1))
+    scores = criteria.get("random").importance(net, seed=1)
+    assert torch.equal(scores(one), criteria.get("random").importance(net, seed=1)(one))
+    assert not torch.equal(scores(one), criteria.get("random").importance(net, seed=2)(one))
+    assert not torch.equal(scores(one)[:4], scores(other)[:4])
+
+
+def test_scratch_ranks_as_magnitude_does(case):
+    net, _, groups, _ = case
+    for group in groups.values():
+        expected = criteria.get("magnitude").importance(net)(group.traced)
+        assert torch.equal(criteria.get("scratch").importance(net, seed=5)(group.traced), expected)
+
+
+def test_bn_scale_says_that_it_needs_batchnorm():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
+    assert "no BatchNorm" in criteria.get("bn_scale").unavailable(net)
+    assert criteria.get("magnitude").unavailable(net) is None
+
+
+def test_methods_that_read_data_refuse_to_run_without_statistics(case):
+    for method in ("wanda", "coverage", "taylor", "hessian"):
+        with pytest.raises(BudamaError, match=f"{method} needs calibration statistics"):
+            criteria.get(method).importance(case[0])
+
+
+def test_an_unknown_method_is_told_with_the_nearest_name():
+    with pytest.raises(BudamaError, match="did you mean magnitude"):
+        criteria.get("magnitud")
+
+
+def test_every_method_names_its_paper():
+    for name, criterion in criteria.CRITERIA.items():
+        assert criterion.name == name
+        assert any(character.isdigit() for character in criterion.paper)
+        assert criterion.__doc__
