@@ -8,6 +8,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -71,20 +72,20 @@ def threads(args: argparse.Namespace) -> int:
 
 def device(args: argparse.Namespace):
     """Set torch's CPU threads and return the torch.device that ``--device`` names, or raise BudamaError."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", args.device):
+        raise BudamaError(f"--device is {args.device}; it must be auto, cpu, cuda or cuda:N")
     import torch
 
     torch.set_num_threads(threads(args))
-    name = args.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and ":" in name):
-        raise BudamaError(f"--device is {name}; it must be auto, cpu, cuda or cuda:N")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= count:
-            raise BudamaError(f"--device is {name}, but this machine has {count or 'no'} usable GPU; use --device cpu")
-    return torch.device(name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if args.device == "auto":
+        return torch.device("cuda" if count else "cpu")
+    kind, _, number = args.device.partition(":")
+    if kind == "cuda" and int(number or 0) >= count:
+        raise BudamaError(
+            f"--device is {args.device}, but this machine has {count or 'no'} usable GPU; use --device cpu"
+        )
+    return torch.device(args.device)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -101,7 +102,7 @@ def run(main: Callable[[], object]) -> None:
         _fail("not enough memory")
     except OSError as error:
         if files.disk_is_full(error):
-            _fail(f"{error.filename or 'disk'}: no space left on the disk")
+            _fail(f"{error.filename or 'disk'}: no space left on it")
         if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             _fail(f"{error.filename}: {error.strerror}")
         raise

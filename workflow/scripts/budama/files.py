@@ -12,7 +12,7 @@ from pathlib import Path
 
 from budama.errors import BudamaError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -151,7 +151,7 @@ def _told(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if disk_is_full(error):
-            raise BudamaError(f"{path}: no space left on the disk; the partial result was removed") from error
+            raise BudamaError(f"{path}: no space left for it; nothing of it was kept") from error
         if isinstance(error, OSError) and error.filename and str(path.parent) in str(error.filename):
             raise BudamaError(f"{path}: cannot be written ({error.strerror})") from error
         raise
