@@ -1,0 +1,38 @@
+# Needs Python 3.11 or newer, make and git; the rest is set up in .venv, with the versions in requirements.lock.
+PYTHON ?= python3
+SCENARIO ?= demo
+BIN := .venv/bin
+READY := .venv/.requirements-are-installed
+JOBS ?= 2
+
+.PHONY: report test lint setup envs docs
+
+report: $(READY)  ## compute what is stale of a scenario and render its report: make report SCENARIO=demo
+	$(BIN)/snakemake --cores all --config scenarios=$(SCENARIO)
+	@echo && echo "The report: $(CURDIR)/reports/$(SCENARIO)/ozet_rapor.html"
+
+test: $(READY)  ## the fast tests, minutes
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+setup: $(READY)
+
+envs: $(READY)  ## write envs/*.yaml anew from requirements.lock
+	$(BIN)/python workflow/scripts/write_envs.py
+
+docs: $(READY)  ## write config/README.md anew from the schemas
+	$(BIN)/python workflow/scripts/config_readme.py
+
+# uv installs the rest; its own pin, with its hashes, is in the lock too.
+$(READY): requirements.lock
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; PYTHON=... names one')"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/^    #/p' requirements.lock > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	touch $@

@@ -1,0 +1,27 @@
+# budama: how much smaller and faster does a vision model get when whole channels are removed, by which method, and at
+# what cost in accuracy? Scenarios are in config/; `snakemake --cores 8 --use-conda` computes and reports them.
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/baseline.smk"
+include: "workflow/rules/prune.smk"
+include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/preview.smk"
+
+
+localrules:
+    all,
+    report,
+    index,
+
+
+onerror:
+    explain_failures()
+
+
+rule all:
+    default_target: True
+    input:
+        results_of_chosen,

@@ -1,0 +1,49 @@
+# What is measured on the finished models, all of a scenario's in one process, alone on the machine.
+
+
+rule benchmark:
+    """Accuracy by image, size, operations, latency, throughput and memory of every model of a scenario."""
+    input:
+        dataset=of_baseline("dataset.json"),
+        baseline=of_baseline("model"),
+        models=lambda wildcards: fine_tuned(wildcards.scenario, "model").values(),
+    output:
+        f"{SCENARIO}/benchmark.json",
+    log:
+        f"{LOGS}/benchmark.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: all_cores
+    resources:
+        mem_mb=16000,
+        runtime="8h",
+    params:
+        spec=spec("benchmark"),
+        models=lambda wildcards: labelled(fine_tuned(wildcards.scenario, "model")),
+    shell:
+        "python workflow/scripts/benchmark.py --spec {params.spec:q} --dataset {input.dataset} --baseline {input.baseline}"
+        " --model {params.models:q} --output {output} --threads {threads} > {log} 2>&1"
+
+
+rule aggregate:
+    """One row a variant, with intervals and significance; from recorded results where a scenario has those."""
+    input:
+        unpack(measured),
+    output:
+        csv=f"{SCENARIO}/results.csv",
+        parquet=f"{SCENARIO}/results.parquet",
+        json=f"{SCENARIO}/results.json",
+    log:
+        f"{LOGS}/aggregate.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        spec=spec("aggregate"),
+        measured=measured_arguments,
+        folder=SCENARIO,
+    shell:
+        "python workflow/scripts/aggregate.py --spec {params.spec:q} {params.measured:q} --output-dir {params.folder}"
+        " > {log} 2>&1"

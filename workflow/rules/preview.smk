@@ -1,0 +1,19 @@
+# Asked for on its own, in seconds and without data or weights.
+
+
+rule preview:
+    """Prune the untrained structure: what a scenario will give in parameters, MiB and MACs."""
+    output:
+        f"{SCENARIO}/preview.json",
+    log:
+        f"{LOGS}/preview.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: all_cores
+    resources:
+        mem_mb=8000,
+        runtime="30m",
+    params:
+        spec=spec("preview"),
+    shell:
+        "python workflow/scripts/preview.py --spec {params.spec:q} --output {output} > {log} 2>&1"

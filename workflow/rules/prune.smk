@@ -1,0 +1,74 @@
+# Every variant is pruned once (or once a seed, where the method is random) and fine-tuned with every seed.
+
+
+rule prune:
+    """Score channels, remove the lowest, re-estimate BatchNorm."""
+    input:
+        dataset=of_baseline("dataset.json"),
+        model=of_baseline("model"),
+        calibration=of_baseline("calibration.safetensors"),
+    output:
+        model=directory(f"{SCENARIO}/{{place}}/pruned"),
+        report=f"{SCENARIO}/{{place}}/pruning.json",
+    log:
+        f"{LOGS}/{{place}}/prune.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: a_share_of_the_cores
+    resources:
+        mem_mb=16000,
+        runtime="4h",
+    params:
+        spec=spec("prune"),
+    shell:
+        "python workflow/scripts/prune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        " --calibration {input.calibration} --output {output.model} --report {output.report}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule finetune:
+    """Train a pruned model again; goes on from its last finished epoch."""
+    input:
+        dataset=of_baseline("dataset.json"),
+        model=of_pruned("pruned"),
+        teacher=of_baseline("model"),
+    output:
+        model=directory(f"{SCENARIO}/{{variant}}/seed-{{seed}}/model"),
+        metrics=f"{SCENARIO}/{{variant}}/seed-{{seed}}/metrics.json",
+        history=f"{SCENARIO}/{{variant}}/seed-{{seed}}/history.csv",
+    log:
+        f"{LOGS}/{{variant}}/seed-{{seed}}/finetune.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: a_share_of_the_cores
+    resources:
+        mem_mb=16000,
+        runtime="2d",
+    params:
+        spec=spec("finetune"),
+        progress=f"{SCENARIO}/{{variant}}/seed-{{seed}}/progress",
+    shell:
+        "python workflow/scripts/finetune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        " --teacher {input.teacher} --output {output.model} --metrics {output.metrics} --history {output.history}"
+        " --progress {params.progress} --threads {threads} > {log} 2>&1"
+
+
+rule export:
+    """Write a fine-tuned model in other programs' formats, each checked against the original."""
+    input:
+        dataset=of_baseline("dataset.json"),
+        model=f"{SCENARIO}/{{variant}}/seed-{{seed}}/model",
+    output:
+        directory(f"{SCENARIO}/{{variant}}/seed-{{seed}}/export"),
+    log:
+        f"{LOGS}/{{variant}}/seed-{{seed}}/export.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=8000,
+        runtime="1h",
+    params:
+        spec=spec("export"),
+    shell:
+        "python workflow/scripts/export.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        " --output {output} > {log} 2>&1"

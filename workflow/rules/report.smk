@@ -1,0 +1,43 @@
+# Reports need results.json alone, so changing how they look computes nothing.
+
+
+rule report:
+    """Render a scenario's report as Markdown, HTML and PDF, with its figures."""
+    input:
+        results=f"{SCENARIO}/results.json",
+        compared=compared_in_this_run,
+    output:
+        markdown=report(f"{REPORT}/ozet_rapor.md", category="{scenario}", caption="../report/markdown.rst"),
+        html=report(f"{REPORT}/ozet_rapor.html", category="{scenario}", caption="../report/summary.rst"),
+        pdf=report(f"{REPORT}/ozet_rapor.pdf", category="{scenario}", caption="../report/pdf.rst"),
+        figures=directory(f"{REPORT}/figures"),
+    log:
+        f"{LOGS}/report.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    params:
+        spec=report_spec,
+        compared=compared_as_they_are,
+        folder=REPORT,
+    shell:
+        "python workflow/scripts/report.py --spec {params.spec:q} --results {input.results}"
+        " --compare {input.compared} {params.compared} --output-dir {params.folder} > {log} 2>&1"
+
+
+rule index:
+    """A page that leads to every chosen scenario's report."""
+    input:
+        expand("results/scenarios/{scenario}/results.json", scenario=CHOSEN),
+    output:
+        "reports/index.html",
+    log:
+        "logs/index.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        spec=told(provenance.spec)("index", {}),
+    shell:
+        "python workflow/scripts/index.py --output {output} {input} > {log} 2>&1"
