@@ -1,0 +1,143 @@
+"""One image file: is it whole, how large is it, what are its pixels. Pillow alone, no torch."""
+
+import errno
+import io
+import warnings
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I")
+ORIENTATION = 0x0112  # EXIF tag: how the camera was held
+TRAILER = 1024  # bytes behind a JPEG's end marker that are still ordinary (padding of cameras)
+
+
+class Unreadable(Exception):
+    """Why a file cannot serve as an image, in a few words for people."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file that was looked at once. `reason` is None for a good image; width and height are as it is seen upright."""
+
+    reason: str | None
+    digest: int = 0
+    width: int = 0
+    height: int = 0
+    grey: bool = False
+
+
+def check(path: str | Path) -> Checked:
+    """Read a file once: digest of its bytes (BLAKE2b, 64 bits), header, and whether it is whole.
+
+    A JPEG is whole when its end marker follows the scan; where that is not plain, and for formats without
+    checksums, the pixels are decoded. The content counts, not the name: a PNG called .jpg is a PNG.
+    """
+    try:
+        data = read(path)
+        image = opened(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            width, height = image.size
+            if orientation(image) >= 5:
+                width, height = height, width
+            _whole(image, data)
+    except Unreadable as error:
+        return Checked(str(error))
+    digest = int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+    return Checked(None, digest, width, height, image.mode in GREY_MODES)
+
+
+def read(path: str | Path) -> bytes:
+    """A file's bytes; Unreadable where there are none."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        named = {errno.ELOOP: "a link loop", errno.ENOENT: "no such file, or a broken link"}
+        raise Unreadable(named.get(error.errno, f"cannot be read ({error.strerror})")) from None
+    if not data:
+        raise Unreadable("empty (0 bytes)")
+    return data
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image in `data`, header read and pixels not yet; Unreadable where it is none, or one that is not served."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # decompression bombs: the limit for errors is enough
+            image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise Unreadable("a text file, not an image" if _is_text(data) else "not an image") from None
+    except Image.DecompressionBombError:
+        raise Unreadable("more pixels than Pillow's safety limit") from None
+    except Exception as error:  # damaged headers raise whatever Pillow's parsers run into
+        raise Unreadable(f"damaged header ({_first_line(error)})") from None
+    if image.mode == "F":
+        raise Unreadable("pixels are floating-point numbers, not 8 or 16 bits")
+    return image
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) to 8."""
+    if not image.info.get("exif"):
+        return 1
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF data does not make the picture worse
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels [H, W, C] as EXIF orientation says (CIPA DC-008, table "Orientation")."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def pixels(image: Image.Image, channels: int) -> np.ndarray:
+    """All pixels as uint8 [H, W, channels]: 16 bits cut to 8, CMYK and palettes to colours, colours to grey."""
+    try:
+        if image.mode.startswith("I"):
+            values = np.asarray(image).astype(np.int64)
+            image = Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
+        elif image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        values = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+        raise Unreadable(_first_line(error)) from None
+    return values if values.ndim == 3 else values[..., None]
+
+
+def _whole(image: Image.Image, data: bytes) -> None:
+    try:
+        if image.format in ("JPEG", "MPO"):
+            end = data.rfind(b"\xff\xd9", image.fp.tell())  # Pillow has read up to the first scan
+            if end < 0 or len(data) - end > TRAILER:
+                image.draft(None, (1, 1))
+                image.load()
+        elif image.format == "PNG":
+            image.verify()  # checksums of all chunks
+        else:
+            image.load()
+    except Exception as error:  # damaged data raises whatever Pillow's decoders run into
+        reason = "truncated" if "truncated" in str(error).lower() else f"damaged: {_first_line(error)}"
+        raise Unreadable(f"{reason} ({image.format})") from None
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data[:1024].decode("utf-8", "strict" if len(data) <= 1024 else "ignore")
+    except UnicodeDecodeError:
+        return False
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,24 @@
+"""Find or download a baseline's images, check each once, and fix disjoint splits by content.
+
+Writes dataset.json: which image trains, calibrates, selects and tests, and what was left out, with the reason.
+"""
+
+from budama import cli, files
+from budama.datasets import build_manifest
+from budama.progress import log
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "dataset")
+    parser.add_argument("--output", required=True, metavar="FILE", help="dataset.json")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads that check images (default: all)")
+    args = parser.parse_args()
+    manifest = build_manifest(cli.settings(args), cli.threads(args))
+    files.write_json(args.output, manifest)
+    counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
+    log(f"{manifest['title']}: {manifest['classes']} classes, {counts}; {len(manifest['unreadable'])} unreadable")
+
+
+if __name__ == "__main__":
+    cli.run(main)
