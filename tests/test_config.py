@@ -11,7 +11,7 @@ import pytest
 from configurations import BASELINE, SCENARIO, edited, write
 
 import config_readme
-from budama import config, schema, yamlfile
+from budama import config, locations, schema, yamlfile
 from budama.errors import BudamaError
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +143,11 @@ def test_settings_are_a_copy(folder):
     scenario = config.load_scenario("config/scenarios/s.yaml")
     config.stage_settings("finetune", scenario, variant="wanda")["finetune"]["epochs"] = 99
     assert config.load_scenario("config/scenarios/s.yaml").finetune["epochs"] == 2
+
+
+def test_every_data_set_of_the_schema_is_known_and_every_known_one_is_in_it():
+    names = schema.load("baseline")["properties"]["data"]["properties"]["name"]["enum"]
+    assert set(names) == set(locations.SOURCES)
 
 
 def test_every_key_of_every_schema_is_explained_and_has_bounds():

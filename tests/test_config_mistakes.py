@@ -204,7 +204,7 @@ BAD_BASELINES = [
         "data.name is digit; it must be one of digits, fashion_mnist, cifar10, cifar100, food101, imagenet, image_folder"
         " (did you mean digits?)",
     ),
-    ({"data.name": "imagenet"}, "data.root is missing; for imagenet it must be the folder of the images"),
+    ({"data.name": "image_folder"}, "data.root is missing; for image_folder it must be the folder of the images"),
     ({"data.root": ""}, 'data.root is ""; it must be between 1 and 4000 letters'),
     ({"data.image_size": 4}, "data.image_size is 4; it must be between 8 and 2048, or null"),
     (

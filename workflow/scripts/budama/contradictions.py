@@ -6,12 +6,10 @@ A rule names the keys it reads; it is asked only where those are valid, so that 
 import re
 from collections.abc import Callable, Iterator
 
-from budama import schema
+from budama import locations, schema
 from budama.schema import show
 
-OWN_TEST_SET = ("fashion_mnist", "cifar10", "cifar100", "food101", "imagenet")
-FROM_FOLDER = ("imagenet", "image_folder")
-WEIGHTS_FILE = re.compile(r".*(/|\.safetensors$|\.pth$|\.pt$)")
+WEIGHTS_FILE = re.compile(r".*(/|\.(safetensors|pth|pt|bin)$)", re.IGNORECASE)
 
 _RULES: list[tuple[str, tuple[str, ...], Callable[..., Iterator[str]]]] = []
 
@@ -122,8 +120,8 @@ def _weights_from_file(source, weights):
 
 @_rule("baseline", "data.name", "data.root")
 def _root(name, root):
-    if name in FROM_FOLDER and root is None:
-        yield f"data.root is missing; for {name} it must be the folder of the images"
+    if name == "image_folder" and root is None:
+        yield "data.root is missing; for image_folder it must be the folder of the images"
 
 
 @_rule("baseline", "data.name", "data.protocol")
@@ -134,7 +132,7 @@ def _no_validation_set(name, protocol):
 
 @_rule("baseline", "data.name", "data.protocol", "data.test")
 def _two_test_sets(name, protocol, test):
-    if test is not None and protocol == "full" and name in OWN_TEST_SET:
+    if test is not None and protocol == "full" and locations.SOURCES[name].own_test:
         yield f"data.test is {show(test)}, but {name} has a test set; it must be null, or protocol validation_only"
 
 
