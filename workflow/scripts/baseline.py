@@ -1,0 +1,49 @@
+"""Make the unpruned model: take pretrained weights, train them further, or train from nothing.
+
+Reads dataset.json; writes a checkpoint, history.csv (a row an epoch) and metrics.json. Started again after an
+interruption, it goes on from its last finished epoch. On several GPUs: torchrun --nproc-per-node N baseline.py …
+"""
+
+from budama import cli, files, outcome
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "baseline")
+    parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
+    outcome.add_outputs(parser)
+    cli.add_compute(parser)
+    args = parser.parse_args()
+    settings = cli.settings(args)
+    manifest, progress = files.read_json(args.dataset), outcome.progress_dir(args)
+
+    from budama import checkpoint, distributed, models, resume, training
+    from budama.datasets.opened import open_data
+
+    with distributed.job(cli.device(args)) as device:
+        data = open_data(manifest)
+        model = models.build(settings["model"], data.classes, data.input_shape, seed=settings["seed"])
+        result = training.train(
+            model, data, settings["train"], seed=settings["seed"], device=device, augment=manifest["augment"],
+            progress_dir=progress, inputs=outcome.inputs("baseline", settings, args.dataset),
+        )  # fmt: skip
+        if distributed.writes():
+            checkpoint.save(args.output, model.cpu(), recipe=recipe(settings["model"], manifest))
+            outcome.write(args, settings["seed"], result)
+            resume.discard(progress)
+
+
+def recipe(model: dict, manifest: dict) -> dict:
+    """How the model is built, and what its images look like."""
+    normalisation = {key: manifest.get(key) for key in ("mean", "std", "resize")}
+    return {
+        "model": model,
+        "classes": manifest["classes"],
+        "input_shape": manifest["input_shape"],
+        "class_names": manifest["class_names"],
+        "normalisation": {**normalisation, "image_size": manifest["input_shape"][-1]},
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,101 @@
+"""One optimizer step, in as many parts as memory asks for."""
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from budama import distributed
+from budama.errors import BudamaError
+from budama.optimisation import loss_sum, optimizer
+from budama.precision import autocast, resolve
+from budama.progress import log
+
+
+class Stepper:
+    """Takes steps that change the weights of `model`, which is on `device`, by the settings of training.schema.yaml.
+
+    `slices` is the number of parts into which a batch is cut: 1, and doubled whenever memory does not suffice. The
+    gradients are summed over the parts, so the step stays the same but for BatchNorm, which sees a part at a time.
+    """
+
+    def __init__(self, model: nn.Module, teacher: nn.Module | None, settings: dict, device: torch.device) -> None:
+        self.settings, self.device, self.teacher = settings, device, teacher
+        self.precision = resolve(settings["precision"], device)
+        self.trained = distributed.replica(model, device)
+        self.optimizer = optimizer(model, settings)
+        self.slices = 1
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, whole: int, rate: float) -> torch.Tensor:
+        """One step at a learning rate on this worker's part of a batch of `whole` images; its summed loss, detached."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = None
+        while loss is None:
+            try:
+                loss = self._gradients(images, labels, whole)
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+            if loss is None:  # outside of `except`, which holds on to the tensors of the failed pass
+                self._halve(len(images))
+        self.optimizer.step()
+        return loss
+
+    def _gradients(self, images: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
+        """Gradients of the mean loss over the `whole` batch, left in the parameters; the summed loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        parts = list(zip(images.chunk(self.slices), labels.chunk(self.slices), strict=True))
+        for number, (part, part_labels) in enumerate(parts, 1):
+            goes_on = distributed.world() > 1 and number < len(parts)
+            with self.trained.no_sync() if goes_on else nullcontext():
+                with autocast(self.precision, self.device):
+                    with torch.no_grad():
+                        targets = self.teacher(part) if self.teacher else None
+                    logits = self.trained(part)
+                loss = loss_sum(logits, part_labels, self.settings, targets)
+                (loss * (distributed.world() / whole)).backward()  # the workers' gradients are averaged
+            total += loss.detach()
+        return total
+
+    def _halve(self, images: int) -> None:
+        """Take smaller parts of a batch at a time from now on."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        batch = self.settings["batch_size"]
+        if self.slices >= images or distributed.world() > 1:  # the other workers would wait for ever
+            few = "one image" if self.slices >= images else f"{images} images on each of {distributed.world()} workers"
+            raise BudamaError(f"batch_size is {batch}: memory does not suffice for {few}")
+        self.slices *= 2
+        size = math.ceil(batch / self.slices)
+        log(f"batch_size is {batch}: memory is too small; {size} images are taken at a time, and gradients summed")
+
+    def moments(self) -> dict[str, torch.Tensor]:
+        """The optimizer's state, by the number of the parameter and the name of the moment."""
+        return {
+            f"{number}/{name}": value
+            for number, parameter in enumerate(self._parameters())
+            for name, value in self.optimizer.state[parameter].items()
+            if isinstance(value, torch.Tensor)
+        }
+
+    def set_moments(self, moments: dict[str, torch.Tensor]) -> None:
+        """Put a saved state back, in the memory layout of each parameter."""
+        parameters = self._parameters()
+        for key, value in moments.items():
+            number, _, name = key.partition("/")
+            parameter = parameters[int(number)]
+            place = torch.empty_like(parameter if value.shape == parameter.shape else value, device=self.device)
+            self.optimizer.state[parameter][name] = place.detach().copy_(value)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error) or "out of memory" in str(error).lower()
