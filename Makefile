@@ -23,7 +23,7 @@ lint: $(READY)
 setup: $(READY)
 
 envs: $(READY)  ## write envs/*.yaml anew from requirements.lock
-	$(BIN)/python workflow/scripts/write_envs.py
+	$(BIN)/python workflow/scripts/conda_environments.py
 
 docs: $(READY)  ## write config/README.md anew from the schemas
 	$(BIN)/python workflow/scripts/config_readme.py

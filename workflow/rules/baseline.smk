@@ -39,9 +39,10 @@ rule baseline:
         runtime="2d",
     params:
         spec=spec("baseline"),
+        launcher=launcher,
         progress=f"{BASELINE}/progress",
     shell:
-        "python workflow/scripts/baseline.py --spec {params.spec:q} --dataset {input.dataset} --output {output.model}"
+        "{params.launcher} workflow/scripts/baseline.py --spec {params.spec:q} --dataset {input.dataset} --output {output.model}"
         " --metrics {output.metrics} --history {output.history} --progress {params.progress}"
         " --threads {threads} > {log} 2>&1"
 

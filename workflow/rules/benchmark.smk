@@ -30,7 +30,7 @@ rule aggregate:
     input:
         unpack(measured),
     output:
-        csv=f"{SCENARIO}/results.csv",
+        csv=report(f"{SCENARIO}/results.csv", category="{scenario}", caption="../report/table.rst"),
         parquet=f"{SCENARIO}/results.parquet",
         json=f"{SCENARIO}/results.json",
     log:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, Path(workflow.basedir, "workflow/scripts").as_posix())
-os.environ["PATH"] = os.pathsep.join([Path(sys.executable).parent.as_posix(), os.environ["PATH"]])  # jobs' `python`
+# Jobs call `python`: the one that runs Snakemake, or the one of the conda environment, which comes before it.
+os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), os.getenv("PATH", "")]))
 
 from budama import config as settings
 from budama import localdata, provenance
@@ -211,6 +212,12 @@ def a_share_of_the_cores(wildcards):
     """So many that a scenario's fine-tuning runs fit side by side; all of them where they take turns on a GPU."""
     at_once = 1 if shutil.which("nvidia-smi") else len(runs(wildcards.scenario))
     return max(1, all_cores(wildcards) // at_once)
+
+
+def launcher(wildcards, resources):
+    """`python`, or torchrun where a profile gives a job several GPUs of one node."""
+    gpus = resources.get("gpu", 0)
+    return f"torchrun --standalone --nproc-per-node {gpus}" if gpus > 1 else "python"
 
 
 def explain_failures():

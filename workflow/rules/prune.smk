@@ -46,9 +46,10 @@ rule finetune:
         runtime="2d",
     params:
         spec=spec("finetune"),
+        launcher=launcher,
         progress=f"{SCENARIO}/{{variant}}/seed-{{seed}}/progress",
     shell:
-        "python workflow/scripts/finetune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        "{params.launcher} workflow/scripts/finetune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
         " --teacher {input.teacher} --output {output.model} --metrics {output.metrics} --history {output.history}"
         " --progress {params.progress} --threads {threads} > {log} 2>&1"
 

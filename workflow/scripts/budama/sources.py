@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent
 SCRIPTS = PACKAGE.parent
 REPORT = SCRIPTS.parent / "report"
 
-# They decide no result: settings reach a stage checked, in its spec; the others only talk to people.
-OUTSIDE = ("budama.config", "budama.errors", "budama.progress", "budama.provenance")
+# They decide no result: settings reach a stage checked, in its spec; the others say where it runs, and talk to people.
+OUTSIDE = ("budama.cli", "budama.config", "budama.errors", "budama.progress", "budama.provenance")
 # Files beside the code that a stage reads: `workflow/report` without the captions of `snakemake --report`.
 TEMPLATES = {"report": (REPORT,), "index": (REPORT,)}
 
@@ -33,21 +33,21 @@ def digest(stage: str) -> str:
 
 
 @cache
-def modules(stage: str) -> frozenset[Path]:
+def modules(stage: str, leave_out: tuple[str, ...] = OUTSIDE) -> frozenset[Path]:
     """The files of a stage: its script, and the project's modules that it imports, directly or not, at any place."""
     reached, ahead = set(), [SCRIPTS / f"{stage}.py"]
     while ahead:
         path = ahead.pop()
         if path not in reached:
             reached.add(path)
-            ahead += [file for name in _imports(path) if name not in OUTSIDE for file in _files(name)]
+            ahead += [file for name in _imports(path) if name not in leave_out for file in _files(name)]
     return frozenset(reached)
 
 
 @cache
-def packages(stage: str) -> frozenset[str]:
+def packages(stage: str, leave_out: tuple[str, ...] = OUTSIDE) -> frozenset[str]:
     """Top-level names of the other people's packages that the files of a stage import."""
-    names = {name.partition(".")[0] for path in modules(stage) for name in _imports(path)}
+    names = {name.partition(".")[0] for path in modules(stage, leave_out) for name in _imports(path)}
     return frozenset(names - set(sys.stdlib_module_names) - {"budama"})
 
 
@@ -75,7 +75,7 @@ def _imported(node: ast.AST, path: Path) -> Iterator[str]:
         module = ".".join([*_parent(path, node.level), *([node.module] if node.module else [])])
         yield module
         yield from (f"{module}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "find_spec")) and node.args:
         name = node.args[0]  # a computed name is the user's own module, or none of ours
         if isinstance(name, ast.Constant):
             yield str(name.value)
