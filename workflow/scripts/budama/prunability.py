@@ -1,12 +1,83 @@
-"""What Torch-Pruning must be told about some architectures. All knowledge about particular models stands here."""
+"""What Torch-Pruning must be told about some architectures. All knowledge about particular models stands here.
 
+The dependency graph follows convolutions, linear layers, normalisation, sums and concatenations by itself. It cannot
+follow channels through reshapes that mix them: there a part of the model keeps its width, and the rest is pruned.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
 from torch import nn
 
 
 def pruning_hints(model: nn.Module) -> dict:
-    """Keyword arguments for Torch-Pruning's `BasePruner`: `num_heads`, `unwrapped_parameters`, `ignored_layers`, …"""
-    return {}
+    """Keyword arguments for Torch-Pruning's `BasePruner` or `DependencyGraph`, for this architecture.
+
+    `ignored_layers`: layers that keep their width. `forward_fn(model, images)`: the forward pass to trace.
+    """
+    hints: dict = {}
+    kept = list(_keep_width(model))
+    if kept:
+        hints["ignored_layers"] = kept
+    if _is(model, "ShuffleNetV2", "torchvision"):
+        hints["forward_fn"] = _forward_in_pieces
+    return hints
 
 
 def finish_pruning(model: nn.Module) -> None:
     """Set attributes that follow from channel counts and that Torch-Pruning does not know. Call it after pruning."""
+    if _is(model, "VisionTransformer", "torchvision"):
+        model.hidden_dim = model.conv_proj.out_channels
+
+
+def _keep_width(model: nn.Module) -> Iterator[nn.Module]:
+    shuffled = [m for m in model.modules() if _is(m, "InvertedResidual", "torchvision.models.shufflenetv2")]
+    for block in shuffled:
+        # Both branches are concatenated, shuffled and cut in halves: their outputs stay, their insides are pruned. The
+        # depthwise layer of the first block alone reads what is not shuffled.
+        yield block.branch2[5]
+        if len(block.branch1):
+            yield block.branch1[2]
+            if block is not shuffled[0]:
+                yield block.branch1[0]
+    for module in model.modules():
+        if _is(module, "Attention", "timm") and hasattr(module, "qkv"):
+            # One projection for q, k and v of all heads: the width of a head stays, the embedding around it is pruned.
+            yield module.qkv
+    if _is(model, "SwinTransformer"):
+        # Windows are cut out of the embedding by reshapes; only the hidden layers of the MLPs can be followed.
+        hidden = [mlp[0] if isinstance(mlp, nn.Sequential) else mlp.fc1 for mlp in _mlps(model)]
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and module not in hidden:
+                yield module
+
+
+def _mlps(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if type(m).__name__ in ("MLP", "Mlp")]
+
+
+def _is(module: nn.Module, name: str, package: str = "") -> bool:
+    return any(kind.__name__ == name and kind.__module__.startswith(package) for kind in type(module).__mro__)
+
+
+def _forward_in_pieces(model: nn.Module, images) -> list[torch.Tensor]:
+    """ShuffleNet's forward pass for tracing, cut behind every block: what is shuffled keeps its width (see
+    `_keep_width`), and its reshapes would only mislead the dependency graph."""
+    pieces = []
+
+    def forward(block: nn.Module, features: torch.Tensor) -> torch.Tensor:
+        halves = features.chunk(2, dim=1) if block.stride == 1 else (features, features)
+        branches = [branch(half) for branch, half in zip((block.branch1, block.branch2), halves) if len(branch)]
+        pieces.extend(branches)
+        untouched = [halves[0]] if block.stride == 1 else []
+        return torch.cat([*untouched, *branches], dim=1).detach()
+
+    blocks = [module for module in model.modules() if hasattr(module, "branch2")]
+    for block in blocks:
+        block.forward = partial(forward, block)
+    try:
+        return [model(*images) if isinstance(images, tuple) else model(images), *pieces]
+    finally:
+        for block in blocks:
+            del block.forward
