@@ -1,0 +1,138 @@
+"""The report before it has a form: sections of paragraphs, lists, tables, figures and notes, their text being `inline.Inline`."""
+
+from dataclasses import dataclass, field
+
+from budama.reporting.inline import Inline
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    text: Inline
+    kind: str = "paragraph"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Label and value, a line each."""
+
+    items: list[tuple[Inline, Inline]]
+    kind: str = "facts"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list; `marks` stand before its items instead of bullets (the places of a ranking)."""
+
+    items: list[Inline]
+    ordered: bool = False
+    marks: list[str] = field(default_factory=list)
+    kind: str = "bullets"
+
+
+@dataclass(frozen=True)
+class Callout:
+    """A warning (`tone` "warning") or a remark ("note")."""
+
+    title: Inline
+    text: Inline
+    tone: str = "warning"
+    kind: str = "callout"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One answer of the summary: for what, what, and how far."""
+
+    label: Inline
+    value: Inline
+    detail: Inline
+
+
+@dataclass(frozen=True)
+class Tiles:
+    items: list[Tile]
+    kind: str = "tiles"
+
+
+@dataclass(frozen=True)
+class Column:
+    title: Inline
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, the small print below it (an interval), and what it sorts by."""
+
+    text: Inline
+    detail: Inline = Inline("")
+    sort: float | str | None = None
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """`tone`: "" or "baseline" (stays on top when sorted), "best", "unavailable"."""
+
+    cells: list[Cell]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    caption: Inline
+    columns: list[Column]
+    rows: list[TableRow]
+    notes: list[Inline] = field(default_factory=list)
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`svg` is a whole file; `caption` says what to see in it, `alternative` says it in full to who cannot see it."""
+
+    name: str
+    title: Inline
+    caption: Inline
+    alternative: Inline
+    svg: str
+    number: int = 0
+    kind: str = "figure"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as it is, folded where the form can: the configuration."""
+
+    title: Inline
+    text: str
+    language: str = "json"
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Section:
+    name: str
+    title: Inline
+    blocks: list
+    level: int = 2
+    kind: str = "section"
+
+
+@dataclass(frozen=True)
+class Document:
+    """`summary` and `warnings` stand before the sections; `facts` is the line under the title."""
+
+    language: str
+    title: Inline
+    subtitle: Inline
+    facts: list[Inline]
+    summary: list
+    sections: list[Section]
+    date: str = ""
+
+    @property
+    def figures(self) -> list[Figure]:
+        """Every figure, in order."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return [block for block in blocks if block.kind == "figure"]

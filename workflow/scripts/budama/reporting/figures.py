@@ -1,0 +1,131 @@
+"""How figures look, and how they become SVG that a page, a printer and a screen reader can all use.
+
+Text stays text (`svg.fonttype: none`), colours are safe for colour-blind readers and every method also has its own marker. In a page the
+colours become CSS variables, so that figures follow light and dark (`inline_svg`).
+"""
+
+import hashlib
+import io
+import re
+import warnings
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+
+from budama.reporting.inline import to_html
+
+INK, MUTED, GRID, PAPER = "#1d2026", "#5a6069", "#d9dde3", "#fdfdfe"
+WIDTH = 7.0  # inches; 504 points
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+# Dark enough for text on white (WCAG 4.5:1); hues after Okabe and Ito 2008 and Tol 2021. The second colour is for a dark page.
+STYLES = {
+    "magnitude": ("#0065a8", "#5db4f0", "o"),
+    "taylor": ("#c24a00", "#ff9a5c", "s"),
+    "wanda": ("#00795a", "#3fcf9f", "^"),
+    "coverage": ("#8c3a8c", "#da8fda", "D"),
+    "fpgm": ("#8a6500", "#e0b94a", "v"),
+    "bn_scale": ("#00788c", "#57cfe3", "p"),
+    "lamp": ("#8a2f3c", "#f08a97", "P"),
+    "hessian": ("#4b4fa8", "#a5a8ff", "X"),
+    "random": ("#63676e", "#b3b8c0", "h"),
+    "scratch": ("#7a5f4a", "#d3b49c", "*"),
+}
+SPARE = [("#3a6b1f", "#98d46f", "<"), ("#a8326e", "#f58ec2", ">"), ("#35506b", "#9cc3ea", "d"), ("#6b5d00", "#d6c85a", "8")]
+TOKENS = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
+
+plt.rcParams.update(
+    {
+        "svg.fonttype": "none", "svg.hashsalt": "budama", "text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 9,
+        "axes.edgecolor": MUTED, "axes.labelcolor": MUTED, "axes.titlecolor": INK, "axes.titlesize": 9, "axes.titleweight": "bold",
+        "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+        "axes.linewidth": 0.8, "grid.color": GRID, "grid.linewidth": 0.7, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
+        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "xtick.major.size": 3, "ytick.major.size": 0, "lines.linewidth": 1.8,
+        "lines.markersize": 6.5, "axes.unicode_minus": True, "figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False,
+    }
+)  # fmt: skip
+
+
+def style(method: str | None) -> tuple[str, str, str]:
+    """(colour on white, colour on black, marker) of a method, the same in every figure."""
+    if method in STYLES:
+        return STYLES[method]
+    return SPARE[int(hashlib.sha256(str(method).encode()).hexdigest(), 16) % len(SPARE)]
+
+
+def palette() -> dict[str, tuple[str, str]]:
+    """CSS variable of every method colour: (light, dark)."""
+    return {f"--method-{i}": (light, dark) for i, (light, dark, _) in enumerate([*STYLES.values(), *SPARE])}
+
+
+def new(height: float, columns: int = 1, rows: int = 1, **options) -> tuple[Figure, list]:
+    """A figure `WIDTH` inches wide and its axes, in a list."""
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, layout="constrained", **options)
+    return figure, list(axes.flat)
+
+
+def mark(axes, x: float, y: float, method: str | None, **options) -> None:
+    """A method's marker, with a rim in the paper's colour so that overlapping ones can be told apart."""
+    colour, _, marker = style(method)
+    size = 7.5 if marker in "*PXphd" else 6.2
+    options = {"markersize": size, "color": colour, "markeredgecolor": PAPER, "markeredgewidth": 0.9, "zorder": 4} | options
+    axes.plot([x], [y], marker=MarkerStyle(marker), linestyle="none", **options)
+
+
+def spread(positions: list[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions moved as little as possible so that neighbours are `gap` apart, between `low` and `high` where they fit."""
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    clusters: list[list] = []  # [members, centre]
+    for i in order:
+        clusters.append([[i], min(max(positions[i], low), high)])
+        while len(clusters) > 1 and _edge(clusters[-1], -gap) < _edge(clusters[-2], gap) + gap:
+            upper, lower = clusters.pop(), clusters.pop()
+            members = lower[0] + upper[0]
+            centre = sum(positions[m] for m in members) / len(members)
+            half = gap * (len(members) - 1) / 2
+            clusters.append([members, min(max(centre, low + half), max(high - half, low + half))])
+    moved = [0.0] * len(positions)
+    for members, centre in clusters:
+        for rank, member in enumerate(members):
+            moved[member] = centre + gap * (rank - (len(members) - 1) / 2)
+    return moved
+
+
+def _edge(cluster: list, gap: float) -> float:
+    """Where the outermost member of a cluster [members, centre] lies, on the side of the sign of `gap`."""
+    members, centre = cluster
+    return centre + gap * (len(members) - 1) / 2
+
+
+def save(figure: Figure, title: str, description: str) -> str:
+    """The figure as a whole SVG file with its text alternative. The same figure gives the same bytes."""
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the measuring font lacks; the reader's font may have them
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+    plt.close(figure)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r"<!DOCTYPE.*?>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\.(\d{2})\d+(?=[\s\"LMCQz])", r".\1", svg)  # a hundredth of a point is enough
+    name = "figure-" + hashlib.sha256(f"{title}{description}".encode()).hexdigest()[:8]
+    attributes = f'<svg role="img" aria-labelledby="{name}-title {name}-description" '
+    alternative = f'<title id="{name}-title">{to_html(title)}</title><desc id="{name}-description">{to_html(description)}</desc>'
+    svg = svg.replace("<svg ", attributes, 1)
+    return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + alternative, svg, count=1)
+
+
+def inline_svg(svg: str, prefix: str) -> str:
+    """The SVG for the inside of a page: no XML head, identifiers that no other figure has, colours from CSS variables."""
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r'\b(id|aria-labelledby)="([^"]+)"', lambda m: f'{m[1]}="{" ".join(f"{prefix}-{n}" for n in m[2].split())}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
+    svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
+    svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1) if "viewBox" in svg else svg
+    variables = TOKENS | {light: name for name, (light, _) in palette().items()}
+    return re.sub("|".join(variables), lambda match: f"var({variables[match[0]]})", svg)

@@ -1,0 +1,58 @@
+"""What the report says: a module a topic, each turning results into sections whose every sentence is true of the numbers."""
+
+from dataclasses import replace
+
+from budama.reporting.document import Document, Section
+from budama.reporting.inline import Inline, data
+from budama.reporting.results import Results
+from budama.reporting.sections import (
+    classes,
+    comparison,
+    conditions,
+    configuration,
+    observations,
+    scenarios,
+    speed,
+    summary,
+    training,
+)
+
+
+def build(results: Results, others: list[Results]) -> Document:
+    """The whole report in the reference report's order, then what lies beneath it. `others` are compared with, in order."""
+    say = results.language.say
+    sections = [
+        *configuration.sections(results),
+        *comparison.sections(results),
+        *observations.sections(results, alone=not others),
+        *(scenarios.section(results, other) for other in others),
+        *training.sections(results),
+        *speed.sections(results),
+        *classes.sections(results),
+        *comparison.pairs(results),
+        *conditions.sections(results),
+    ]
+    title = results.content.get("title")
+    facts = [data(value) for value in (results.model.get("title"), results.dataset.get("title")) if value]
+    if results.recorded:
+        facts.append(say("document.recorded"))
+    if day := results.content.get("date"):
+        facts.append(data(results.language.day(day)))
+    return Document(
+        language=results.language.code,
+        title=say("document.title", name=results.name),
+        subtitle=data(title) if title and title != results.scenario else Inline(""),
+        facts=facts,
+        summary=[*summary.blocks(results), *conditions.warnings(results)],
+        sections=_numbered(sections),
+        date=str(results.content.get("date") or ""),
+    )
+
+
+def _numbered(sections: list[Section]) -> list[Section]:
+    """Figures numbered through the report, in order."""
+    numbers = iter(range(1, 1000))
+    return [
+        replace(section, blocks=[replace(b, number=next(numbers)) if b.kind == "figure" else b for b in section.blocks])
+        for section in sections
+    ]

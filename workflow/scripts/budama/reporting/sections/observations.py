@@ -1,0 +1,229 @@
+"""Önemli Gözlemler: ranking with ties, what got smaller, accuracy against cost."""
+
+from budama.reporting.document import Bullets, Paragraph, Section
+from budama.reporting.inline import Inline
+from budama.reporting.results import CONTROLS, FAMILIES, Results
+from budama.reporting.sections import fronts
+from budama.reporting.sections.timing import direction, evidence
+
+ALPHA = 0.05
+
+
+def sections(results: Results, alone: bool) -> list[Section]:
+    """The three parts of the reference report. `alone`: no other scenario follows, so families are compared here."""
+    say = results.language.say
+    return [
+        Section("observations", say("observations.title"), []),
+        Section("ranking", say("observations.ranking"), _ranking(results, alone), 3),
+        Section("optimisation", say("observations.optimisation"), _optimisation(results), 3),
+        Section("balance", say("observations.balance"), [*_balance(results), *fronts.figures_of(results)], 3),
+    ]
+
+
+# Ranking ---------------------------------------------------------------------------------------------------------------
+
+
+def _ranking(results: Results, alone: bool) -> list:
+    say = results.language.say
+    blocks = []
+    for ratio in results.ratios:
+        if not results.at(ratio):
+            continue
+        if results.grid:
+            blocks.append(Paragraph(say("ranking.at", ratio=ratio)))
+        groups = results.ranking(ratio)
+        ranks = [_places(group) for group in groups]
+        blocks.append(Bullets([_rank(results, groups, i) for i in range(len(groups))], marks=ranks))
+        if overlap := _overlap(results, groups):
+            blocks.append(Paragraph(overlap))
+    tests = {entry.get("test") for entry in results.content.get("comparisons") or []} - {None}
+    sentences = [say(f"ranking.test.{test}") for test in sorted(tests) if results.language.has(f"ranking.test.{test}")]
+    if not tests and len(results.rows) > 1:
+        sentences.append(say("ranking.untested"))
+    if sentences:
+        blocks.append(Paragraph(Inline(" ".join(sentences))))
+    extra = [*_controls(results), *(families(results, "") if alone else [])]
+    return blocks + ([Bullets(extra)] if extra else [])
+
+
+def tie(results: Results, group: dict) -> Inline:
+    """The p value of a tie: as it is, or Holm-corrected where only the correction makes it a tie; "" where not known."""
+    if group["tie_p"] is not None and group["tie_p"] >= ALPHA:
+        return results.language.say("ranking.p", p=group["tie_p"])
+    if group.get("tie_p_holm") is not None:
+        return results.language.say("ranking.p_holm", p=group["tie_p_holm"])
+    return Inline("")
+
+
+def _places(group: dict) -> str:
+    """1. for a place of its own, 1–2. for a tie of two."""
+    first, last = group["rank"], group["rank"] + len(group["rows"]) - 1
+    return f"{first}." if first == last else f"{first}–{last}."
+
+
+def _rank(results: Results, groups: list[dict], index: int) -> Inline:
+    say, language, group = results.language.say, results.language, groups[index]
+    rows, last = group["rows"], index == len(groups) - 1
+    if len(rows) == 1:
+        key = "only" if len(groups) == 1 else "first" if index == 0 else "last" if last else "middle"
+        if key == "middle" and group["rank"] == 2:
+            key = "second"
+        name, value = results.label(rows[0]), rows[0]["accuracy_percent"]
+        return say(f"ranking.{key}", name=name, value=value, rank=group["rank"])
+    key = "tie_all" if len(groups) == 1 else "tie_first" if index == 0 else "tie_last" if last else "tie"
+    values = language.join([language.percent(row["accuracy_percent"], 2) for row in rows])
+    shown = {"values": values, "tie": tie(results, group), "pairwise": results.pairwise(rows)}
+    return say(f"ranking.{key}", names=[results.label(row) for row in rows], **shown)
+
+
+def _overlap(results: Results, groups: list[dict]) -> Inline | None:
+    """Pairs that lie in neighbouring groups and yet cannot be told apart: being indistinguishable is not transitive."""
+    found = [
+        (results.short(a), results.short(b))
+        for upper, lower in zip(groups, groups[1:])
+        for a in upper["rows"]
+        for b in lower["rows"]
+        if (entry := results.comparison(a, b)) and not entry.get("distinguishable")
+    ]
+    return results.language.say("ranking.overlap", pairs=found) if found else None
+
+
+def families(results: Results, here: str) -> list[Inline]:
+    """Classic against modern methods, where both were tested and at one ratio; a win only if every pair is told apart."""
+    rows = [] if results.grid else results.ordered(results.ratios[0])
+    classic, modern = ([r for r in rows if FAMILIES.get(r["method"]) == f] for f in ("classic", "modern"))
+    if not classic or not modern:
+        return []
+    signs = set()
+    for a in classic:
+        for b in modern:
+            entry = results.comparison(a, b)
+            signs.add((entry["difference_points"] > 0) if entry and entry.get("distinguishable") else None)
+    key = {(True,): "classic", (False,): "modern"}.get(tuple(signs), "mixed")
+    names = {"classic": [results.short(r) for r in classic], "modern": [results.short(r) for r in modern]}
+    return [results.language.say(f"ranking.families.{key}", here=here, **names)]
+
+
+def _controls(results: Results) -> list[Inline]:
+    """Which methods beat pruning at random before fine-tuning."""
+    say, lines = results.language.say, []
+    entries = [(results.row(e["variant"]), e) for e in results.content.get("against_random") or []]
+    for ratio in results.ratios:
+        own = [(row, e) for row, e in entries if row and row.get("ratio") == ratio and row["method"] not in CONTROLS]
+        prefix = say("ranking.random.prefix", ratio=ratio) + " " if results.grid and ratio is not None else ""
+        kinds: dict[str, list] = {"beaten": [], "level": [], "worse": []}
+        for row, entry in own:
+            p = entry["p_holm"] if entry.get("p_holm") is not None else entry["p"]
+            gap = entry["difference_points"]
+            kind = "beaten" if p < ALPHA and gap > 0 else "worse" if _below(entry, p) else "level"
+            kinds[kind].append((results.short(row), gap, p))
+        for kind, found in kinds.items():
+            if found:
+                gaps = [gap for _, gap, _ in found]
+                values = {"low": min(gaps), "high": max(gaps), "p": max(p for *_, p in found)}
+                sentence = say(f"ranking.random.{kind}", names=[name for name, *_ in found], **values)
+                lines.append(Inline(prefix + sentence))
+    return lines
+
+
+def _below(entry: dict, p: float) -> bool:
+    """Whether random pruning is better beyond doubt: by the interval, as the test is one-sided."""
+    interval = entry.get("difference_interval")
+    if interval:
+        return interval[1] < 0
+    return entry["difference_points"] < 0 and p < ALPHA and entry.get("alternative") != "greater"
+
+
+# What got smaller ------------------------------------------------------------------------------------------------------
+
+
+def _optimisation(results: Results) -> list:
+    blocks = []
+    for ratio in results.ratios:
+        rows = results.at(ratio)
+        if not rows:
+            continue
+        if results.grid:
+            blocks.append(Paragraph(results.language.say("optimisation.at", ratio=ratio)))
+        count = results.language.number
+        lines = [
+            _cost(results, rows, "size", "size_mib", results.size),
+            _cost(results, rows, "flops", "gmacs", results.flops),
+            _cost(results, rows, "parameters", "parameters", lambda value: count(value, 0)),
+            *_latency(results, rows),
+        ]
+        blocks.append(Bullets([line for line in lines if line]))
+    return blocks
+
+
+def _cost(results: Results, rows: list[dict], topic: str, key: str, show) -> Inline | None:
+    """What became of one cost: one sentence where all methods agree, a range where they do not."""
+    say, before = results.language.say, results.baseline.get(key)
+    measured = [(results.change(row, key), row) for row in rows if results.change(row, key) is not None]
+    if not measured or before is None:
+        return None
+    (low, smallest), (high, largest) = (pick(measured, key=lambda m: m[0]) for pick in (min, max))
+    if results.language.change(low) == results.language.change(high):
+        kind = direction(low)
+        return say(f"optimisation.{topic}.{kind}", change=round(abs(low), 2), before=show(before), after=show(smallest[key]))
+    names = [results.short(row) for change, row in measured if show(row[key]) == show(smallest[key])]
+    values = {"low": low, "high": high, "after_low": show(smallest[key]), "after_high": show(largest[key])}
+    return say(f"optimisation.{topic}.range", before=show(before), names=names, **values)
+
+
+def _latency(results: Results, rows: list[dict]) -> list[Inline]:
+    """Rose, fell, or cannot be told apart; recorded times that mean nothing are quoted with that warning."""
+    say, before = results.language.say, results.baseline.get("latency_ms")
+    timed = [row for row in rows if row.get("latency_ms") is not None]
+    if not timed or before is None:
+        return [say("optimisation.latency.none")]
+    if not results.timings_comparable():
+        fell, rose = ([results.short(r) for r in timed if direction(r["latency_ms"] - before) == d] for d in ("fell", "rose"))
+        return [say("optimisation.latency.not_comparable", fell=fell, rose=rose, **evidence(results))] if fell or rose else []
+    lines = []
+    for kind in ("fell", "rose", "equal"):
+        own = [row for row in timed if results.timing(row) == kind]
+        if own:
+            changes = [results.time_change(row) for row in own]
+            amount = say("optimisation.latency.amount", low=min(changes), high=max(changes))
+            shown = {"names": [results.short(row) for row in own], "every": len(own) == len(rows) > 2}
+            lines.append(say(f"optimisation.latency.{kind}", amount=Inline(" " + amount), **shown))
+    return lines
+
+
+# Accuracy against cost -------------------------------------------------------------------------------------------------
+
+
+def _balance(results: Results) -> list:
+    say, blocks = results.language.say, []
+    for ratio in results.ratios:
+        groups = results.ranking(ratio) if results.at(ratio) else []
+        if not groups:
+            continue
+        if results.grid:
+            blocks.append(Paragraph(say("optimisation.at", ratio=ratio)))
+        same = fronts.same_cost(results, results.at(ratio))
+        blocks.append(
+            Bullets([_kept(results, groups, i, row, same) for i, group in enumerate(groups) for row in group["rows"]])
+        )
+        if same and len(results.at(ratio)) > 1:
+            blocks.append(Paragraph(say("balance.equal_cost")))
+    return blocks
+
+
+def _kept(results: Results, groups: list[dict], index: int, row: dict, same: bool) -> Inline:
+    say, group = results.language.say, groups[index]
+    values = {
+        "name": results.label(row),
+        "retention": results.retention(row),
+        "change": results.loss(row),
+        "flops": results.change(row, "gmacs"),
+    }
+    if (results.loss(row) or 0) > 0:
+        return say("balance.above", **values)
+    if index == 0 and same and len(groups) > 1:
+        others = [results.short(other) for other in group["rows"] if other is not row]
+        return say("balance.best_tie" if others else "balance.best", others=others, **values)
+    if index == len(groups) - 1 and len(group["rows"]) == 1 and len(groups) > 1:
+        return say("balance.last", **values)
+    return say("balance.plain", **values)

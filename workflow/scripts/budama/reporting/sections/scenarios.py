@@ -1,0 +1,157 @@
+"""One section for each other scenario: what differed in the settings, and what became of the methods that both tested."""
+
+from budama.reporting import figures, plots
+from budama.reporting.document import Bullets, Cell, Column, Figure, Section, Table, TableRow
+from budama.reporting.inline import Inline, data, to_plain
+from budama.reporting.results import Results
+from budama.reporting.sections.observations import families
+
+
+def section(results: Results, other: Results) -> Section:
+    """"TS2 ile Karşılaştırma"."""
+    say, names = results.language.say, {"here": results.name, "other": other.name}
+    shared = _shared(results, other)
+    comparable = _same_subject(results, other)
+    lines = [_settings(results, other)]
+    if not comparable:
+        here, there = (f"{r.model.get('title') or '?'}, {r.dataset.get('title') or '?'}" for r in (results, other))
+        lines.append(say("scenarios.other_model", here=here, other=there))
+    if comparable or not shared:
+        lines.append(_accuracy(results, shared))
+    lines += _size(results, other, shared)
+    lines += families(results, results.name)
+    lines += _smallest_loss(results)
+    if shared:
+        lines.append(say("scenarios.accuracy.single_runs"))
+    blocks = [Bullets([line for line in lines if line])]
+    if shared:
+        blocks += [_table(results, other, shared), _figure(results, other, shared, comparable)]
+    return Section(f"with-{_slug(other.name)}", say("scenarios.title", other=names["other"]), blocks, 3)
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).lower().strip("-") or "x"
+
+
+def _same_subject(results: Results, other: Results) -> bool:
+    keys = [(r.model.get("title"), r.dataset.get("title") or r.dataset.get("name")) for r in (results, other)]
+    return keys[0] == keys[1]
+
+
+def _shared(results: Results, other: Results) -> list[tuple[dict, dict]]:
+    """Rows of one method in both: at the same ratio, or whatever their ratios where neither is a grid."""
+    single = not results.grid and not other.grid
+    return [
+        (row, match)
+        for row in results.rows
+        for match in other.rows
+        if match["method"] == row["method"] and (single or match.get("ratio") == row.get("ratio"))
+    ]
+
+
+def _settings(results: Results, other: Results) -> Inline:
+    say, language, found = results.language.say, results.language, []
+    here, there = ([r for r in x.ratios if r is not None] for x in (results, other))
+    if here and there and here != there:
+        kind = "other" if len(here) > 1 or len(there) > 1 else "lower" if here < there else "higher"
+        shown = {"here": language.join(map(language.share, here)), "other": language.join(map(language.share, there))}
+        found.append(say(f"scenarios.differences.ratio_{kind}", **shown))
+    for key, words in (("epochs", ("longer", "shorter")), ("steps", ("more", "fewer"))):
+        a, b = ((x.finetune if key == "epochs" else x.pruning).get(key) for x in (results, other))
+        if a is not None and b is not None and a != b:
+            found.append(say(f"scenarios.differences.{key}_{words[a < b]}", here=a, other=b))
+    a, b = results.pruning.get("scope"), other.pruning.get("scope")
+    if a and b and a != b:
+        found.append(say("scenarios.differences.scope", here=say(f"names.scopes.{a}"), other=say(f"names.scopes.{b}")))
+    if not found:
+        return say("scenarios.same_settings", here=results.name, other=other.name)
+    return say("scenarios.settings", here=results.name, differences=found)
+
+
+def _accuracy(results: Results, shared: list[tuple[dict, dict]]) -> Inline:
+    say, here = results.language.say, results.name
+    if not shared:
+        return say("scenarios.accuracy.none")
+    gaps = [(round(a["accuracy_percent"] - b["accuracy_percent"], 2), results.with_ratio(a)) for a, b in shared]
+    higher, lower = ([name for gap, name in gaps if (gap > 0) == up and gap] for up in (True, False))
+    values = {"n": len(shared), "here": here, "low": min(gaps)[0], "high": max(gaps)[0]}
+    if not higher and not lower:
+        return say("scenarios.accuracy.equal")
+    if len(higher) == len(gaps) or len(lower) == len(gaps):
+        return say(f"scenarios.accuracy.{'higher' if higher else 'lower'}", **values)
+    return say("scenarios.accuracy.mixed", higher=higher, lower=lower, **values) if higher and lower else Inline("")
+
+
+def _size(results: Results, other: Results, shared: list[tuple[dict, dict]]) -> list[Inline]:
+    """How much smaller the model got here and there: said where all shared methods agree."""
+    changes = {(results.change(a, "size_mib"), other.change(b, "size_mib")) for a, b in shared}
+    shown = {tuple(results.language.change(c) if c is not None else None for c in pair) for pair in changes}
+    if len(shown) != 1 or None in next(iter(shown)):
+        return []
+    here, there = next(iter(changes))
+    a, b = next(iter(shown))
+    kind = "equal" if a == b else "less" if abs(here) < abs(there) else "more"
+    return [results.language.say(f"scenarios.size.{kind}", here=results.name, change=here, other_change=there)]
+
+
+def _smallest_loss(results: Results) -> list[Inline]:
+    """The leaders of a scenario of one ratio with their losses."""
+    if results.grid or not results.rows:
+        return []
+    ratio = results.ratios[0]
+    rows = results.ranking(ratio)[0]["rows"]
+    losses = [results.loss(row) for row in rows]
+    if len(rows) > 3 or any(loss is None or loss >= 0 for loss in losses):
+        return []
+    signed = [results.language.signed(loss) for loss in losses]
+    return [results.language.say("scenarios.smallest_loss", ratio=ratio, names=[results.short(r) for r in rows], losses=signed)]
+
+
+def _table(results: Results, other: Results, shared: list[tuple[dict, dict]]) -> Table:
+    say, language = results.language.say, results.language
+    rows = []
+    for row, match in shared:
+        gap = row["accuracy_percent"] - match["accuracy_percent"]
+        kept = [(r.retention(x)) for r, x in ((results, row), (other, match))]
+        rows.append(
+            TableRow(
+                [
+                    Cell(Inline(f"**{data(results.with_ratio(row))}**"), sort=results.with_ratio(row)),
+                    *(Cell(data(language.number(r["accuracy_percent"])), sort=r["accuracy_percent"]) for r in (row, match)),
+                    Cell(data(language.signed(gap)), sort=gap),
+                    *(Cell(data(language.percent(k) if k is not None else "-"), sort=k) for k in kept),
+                ]
+            )
+        )
+    titles = [
+        say("comparison.columns.method"),
+        *(say("scenarios.columns.here", name=r.name) for r in (results, other)),
+        say("scenarios.columns.difference"),
+        *(say("scenarios.columns.kept_here", name=r.name) for r in (results, other)),
+    ]
+    caption = say("scenarios.table", here=results.name, other=other.name)
+    columns = [Column(title, i > 0) for i, title in enumerate(titles)]
+    return Table(f"with-{_slug(other.name)}", caption, columns, rows)
+
+
+def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool) -> Figure:
+    """Accuracies side by side; where model or data differ, the shares kept."""
+    say, language = results.language.say, results.language
+    kept = "" if comparable else "_kept"
+
+    def value(source: Results, row: dict) -> float:
+        return row["accuracy_percent"] if comparable else source.retention(row) or 0.0
+
+    rows = [(results.with_ratio(a), a["method"], value(results, a), value(other, b)) for a, b in shared]
+    rows.sort(key=lambda row: -row[2])
+    names = (to_plain(data(results.name)), to_plain(data(other.name)))
+    plain = [(to_plain(data(label)), *rest) for label, *rest in rows]
+    drawing = plots.dumbbell(plain, names, to_plain(say(f"scenarios.figure.axis{kept}")), lambda v: language.number(v, 0 if v == int(v) else 1))
+    widest = max(rows, key=lambda row: abs(row[2] - row[3]))
+    texts = {"here": results.name, "other": other.name}
+    title = say(f"scenarios.figure.title{kept}", **texts)
+    caption = say("scenarios.figure.caption", names=[r[0] for r in rows], name=widest[0], gap=widest[2] - widest[3], **texts)
+    items = [say("scenarios.figure.item", name=label, here=here, other=there) for label, _, here, there in rows]
+    alternative = Inline("; ".join(items) + ".")
+    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
+    return Figure(f"with-{_slug(other.name)}", title, caption, alternative, svg)

@@ -1,0 +1,83 @@
+"""Çıkarım Süresi: times against the baseline with intervals, the A/A control, throughput and memory."""
+
+from budama.reporting import figures, plots, tables
+from budama.reporting.document import Callout, Figure, Paragraph, Section
+from budama.reporting.inline import Inline, to_plain
+from budama.reporting.plots import Point
+from budama.reporting.results import Results
+
+
+def sections(results: Results) -> list[Section]:
+    """Left out where nothing was timed, or where the times cannot be compared."""
+    say = results.language.say
+    rows = [row for row in results.rows if (row.get("latency") or {}).get("ratio")]
+    if not rows or not results.timings_comparable():
+        return []
+    environment = results.content.get("environment") or {}
+    batch = next((row["latency"].get("batch_size") for row in rows), None) or "?"
+    setting = say("latency.setting", device=environment.get("gpu") or environment.get("cpu"), batch=batch)
+    control, within = _control(results)
+    opening = [Paragraph(Inline(f"{setting} {control}"))] if within else [
+        Paragraph(setting), Callout(say("warnings.names.aa"), control)]  # fmt: skip
+    blocks = [*opening, _figure(results, rows), *_shape(results, rows), tables.latency(results)]
+    return [Section("latency", say("latency.title"), blocks)]
+
+
+def _control(results: Results) -> tuple[Inline, bool]:
+    """The A/A control in words, and whether all is well (a control that was not made is no alarm)."""
+    say, control = results.language.say, (results.content.get("controls") or {}).get("aa")
+    if not control or control.get("ratio") is None or not control.get("interval"):
+        return say("latency.aa.missing"), True
+    low, high = control["interval"]
+    within = control.get("within", low <= 1 <= high)
+    return say(f"latency.aa.{'within' if within else 'outside'}", ratio=control["ratio"], low=low, high=high), bool(within)
+
+
+def _figure(results: Results, rows: list[dict]) -> Figure:
+    say, language = results.language.say, results.language
+    groups = []
+    for ratio in results.ratios:
+        own = sorted((row for row in rows if row.get("ratio") == ratio), key=lambda row: row["latency"]["ratio"])
+        points = [
+            Point(to_plain(results.short(row)), row["method"], row["latency"]["ratio"], results.time_interval(row)) for row in own
+        ]
+        groups.append((to_plain(language.share(ratio)) if results.grid and ratio is not None else "", points))
+    band = ((results.content.get("controls") or {}).get("aa") or {}).get("interval")
+    reference = (1.0, to_plain(say("latency.reference")))
+    axis, title = to_plain(say("latency.axis")), say("latency.figure")
+    drawing = plots.forest(groups, axis, lambda v: language.number(v, 2), reference=reference, band=band)
+    items = []
+    for row in rows:
+        low, high = results.time_interval(row) or (None, None)
+        items.append(say("latency.item", name=results.with_ratio(row), ratio=row["latency"]["ratio"], low=low, high=high))
+    alternative = Inline("; ".join(items) + ".")
+    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
+    return Figure("latency", title, _caption(results, rows, bool(band)), alternative, svg)
+
+
+def _caption(results: Results, rows: list[dict], band: bool) -> Inline:
+    say, sentences = results.language.say, []
+    for kind, key in (("fell", "faster"), ("equal", "equal"), ("rose", "slower")):
+        own = [row for row in rows if results.timing(row) == kind]
+        if own:
+            changes = [results.time_change(row) for row in own]
+            every = len(own) == len(rows) > 3
+            names = [results.with_ratio(row) for row in own]
+            values = {"names": names, "every": every, "total": len(own), "low": min(changes), "high": max(changes)}
+            sentences.append(say(f"latency.caption.{key}", **values))
+    if band:
+        sentences.append(say("latency.caption.band"))
+    return Inline(" ".join(sentences))
+
+
+def _shape(results: Results, rows: list[dict]) -> list[Paragraph]:
+    """Does the time follow the operations? Said of the row that lost most operations."""
+    counted = [row for row in rows if results.change(row, "gmacs") is not None]
+    if not counted:
+        return []
+    row = min(counted, key=lambda r: results.change(r, "gmacs"))
+    flops, time = results.change(row, "gmacs"), results.time_change(row)
+    if flops >= -1 or time >= 0:
+        return []
+    key = "close" if time <= 0.75 * flops else "behind"
+    return [Paragraph(results.language.say(f"latency.shape.{key}", name=results.with_ratio(row), flops=flops, time=time))]

@@ -1,0 +1,36 @@
+"""Render a scenario's report: results.json in; ozet_rapor.md, .html, .pdf and figures/ out.
+
+    python workflow/scripts/report.py --scenario config/scenarios/demo.yaml \\
+        --results results/scenarios/demo/results.json --output-dir reports/demo
+
+`--compare` takes the results.json of other scenarios, in the order in which the report compares with them.
+"""
+
+from budama import cli
+from budama.errors import BudamaError
+from budama.progress import log
+from budama.reporting import render, sections
+from budama.reporting.language import Language
+from budama.reporting.results import Results
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "report")
+    parser.add_argument("--results", metavar="FILE", required=True, help="the scenario's results.json")
+    parser.add_argument("--compare", metavar="FILE", nargs="*", default=[], help="results.json of other scenarios")
+    parser.add_argument("--output-dir", metavar="FOLDER", required=True, help="folder of the report")
+    args = parser.parse_args()
+    settings = cli.settings(args).get("report") or {}
+    language = Language(settings.get("language", "tr"), settings.get("decimal", "."))
+    results = Results.read(args.results, language)
+    others = [Results.read(path, language) for path in args.compare]
+    if not results.rows:
+        raise BudamaError(f"{args.results}: no variant of {results.scenario} was measured; there is nothing to report")
+    written = render.write(sections.build(results, others), language, args.output_dir)
+    for path in written:
+        log(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
