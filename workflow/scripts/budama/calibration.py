@@ -74,6 +74,13 @@ class Statistics:
             raise BudamaError(f"{path}: holds no calibration statistics ({error} is missing)") from None
 
 
+def batches(data, settings: dict, device: torch.device | str = "cpu"):
+    """The calibration images of `data`, by the keys `batches` and `batch_size` of a baseline's calibration."""
+    from budama import datasets
+
+    return datasets.batches(data, "calibration", settings["batch_size"], limit=settings["batches"], device=device)
+
+
 def collect(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, threshold: float, device: torch.device | str = "cpu"
 ) -> Statistics:

@@ -57,7 +57,7 @@ def prune(
         method: a name in `criteria.CRITERIA`.
         settings: the keys of a scenario's `pruning` (`ratio` a single number) and `seed`.
         statistics: of `model`; methods that read the weights alone need none.
-        recalibrate: statistics of a partly pruned model; needed for `steps` > 1 by methods that read data.
+        recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
         fresh: the unpruned model with new weights, for `scratch`.
 
     Raises:
@@ -76,7 +76,7 @@ def prune(
         if step > 1 and criterion.needs != "weights":
             if recalibrate is None:
                 raise BudamaError(f"pruning.steps is {steps}: {method} must be calibrated anew at every step")
-            statistics = recalibrate(run.state.model)
+            statistics = recalibrate(copy.deepcopy(run.state.model))
         importance = criterion.importance(run.state.model, statistics, settings.get("seed", 0))
         run.step(importance, settings["ratio"] * step / steps, comparable=criterion.comparable, last=step == steps)
     if criterion.name == "scratch":

@@ -1,0 +1,91 @@
+"""Score the channels of the baseline by one method, remove the lowest, and re-estimate BatchNorm.
+
+Reads dataset.json, the baseline's checkpoint and calibration.safetensors; writes the pruned checkpoint and
+pruning.json. A method that cannot serve the model writes both with the reason, and the scenario goes on.
+"""
+
+import base64
+
+from budama import cli, files
+from budama.progress import log
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "prune")
+    cli.add_compute(parser)
+    parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
+    parser.add_argument("--model", required=True, metavar="FOLDER", help="the baseline's checkpoint")
+    parser.add_argument("--calibration", required=True, metavar="FILE", help="calibration.safetensors")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="the pruned checkpoint")
+    parser.add_argument("--report", required=True, metavar="FILE", help="pruning.json")
+    args = parser.parse_args()
+    settings = cli.settings(args)
+
+    from budama import checkpoint, criteria
+
+    device = cli.device(args)
+    asked = {key: value for key, value in settings.items() if key != "calibration"}
+    try:
+        outcome = prune(args, settings, device)
+    except criteria.Unavailable as reason:
+        log(f"{settings['method']} cannot serve this model: {reason}")
+        checkpoint.save_unavailable(args.output, str(reason))
+        outcome = {"status": "unavailable", "reason": str(reason)}
+    files.write_json(args.report, {"status": "ok", "reason": None, **outcome, **asked})
+
+
+def prune(args, settings: dict, device) -> dict:
+    """Write the pruned checkpoint; return what is to be said of it."""
+    from budama import calibration, checkpoint, datasets, models, pruning
+    from budama.evaluation import evaluate
+
+    data = datasets.open_data(files.read_json(args.dataset))
+    recipe = checkpoint.structure(args.model)["recipe"]
+    model = checkpoint.load(args.model, device)
+    batches = calibration.batches(data, settings["calibration"], device)
+    selection = datasets.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
+    threshold = settings["calibration"]["coverage_threshold"]
+
+    def recalibrate(partly_pruned):
+        if settings["reestimate_batchnorm"]:
+            calibration.reestimate_batchnorm(partly_pruned, batches)
+        return calibration.collect(partly_pruned, batches, threshold=threshold, device=device)
+
+    def fresh():
+        return models.build(recipe["model"], data.classes, data.input_shape, weights=False, seed=settings["seed"])
+
+    statistics = calibration.Statistics.load(args.calibration)
+    pruned = pruning.prune(
+        model, data.input_shape, data.classes, settings["method"], settings, statistics, recalibrate, fresh
+    )
+    stages = {"baseline": evaluate(model, selection, device=device)}
+    stages["as_pruned"] = stages["reestimated"] = evaluate(pruned.model, selection, device=device)
+    if settings["reestimate_batchnorm"]:
+        calibration.reestimate_batchnorm(pruned.model, batches)
+        stages["reestimated"] = evaluate(pruned.model, selection, device=device)
+    checkpoint.save(args.output, pruned.model.cpu(), recipe=recipe, kept=pruned.kept)
+    accuracies = {stage: outcome.accuracy_percent for stage, outcome in stages.items()}
+    log(f"{settings['method']}: " + ", ".join(f"{stage} {value:.2f} %" for stage, value in accuracies.items()))
+    return {
+        "ratio_used": pruned.ratio_used,
+        "achieved": {f"{what}_percent": 100 * share for what, share in pruned.achieved.items()},
+        "parameters": pruned.after.parameters,
+        "size_mib": pruned.after.size_mib,
+        "gmacs": pruned.after.gmacs,
+        "selection_accuracy_percent": accuracies,
+        "selection_hits": {stage: packed(outcome.hits) for stage, outcome in stages.items()},
+        "selection_images": stages["baseline"].images,
+        "layers": pruned.layers,
+    }
+
+
+def packed(hits) -> str:
+    """One bit an image, in base64."""
+    import numpy as np
+
+    return base64.b64encode(np.packbits(hits).tobytes()).decode()
+
+
+if __name__ == "__main__":
+    cli.run(main)
