@@ -1,0 +1,194 @@
+"""The benchmark's promises, on real small models. Times are bounded loosely: other programs may run beside them."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from budama import latency
+from budama.errors import BudamaError
+from budama.latency import compare, median_ratio
+from budama.resources import MIB, clocks, energy_mj_per_image, peak_memory_mib
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def network(width: int = 16, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, 10),
+        ).eval()
+
+
+def images(count: int = 1, size: int = 32) -> torch.Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+class Sleepy(nn.Module):
+    """A model whose latency is known."""
+
+    def __init__(self, milliseconds: float):
+        super().__init__()
+        self.milliseconds = milliseconds
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        end = time.perf_counter() + self.milliseconds / 1000
+        while time.perf_counter() < end:
+            pass
+        return x * self.weight
+
+
+def test_a_model_of_half_the_latency_has_ratio_one_half_and_its_interval_says_so():
+    run = compare({"baseline": Sleepy(2.0), "half": Sleepy(1.0)}, images(), rounds=8, warmup_rounds=2, limit_seconds=10)
+    half = run.timings["half"]
+    assert half.ratio == pytest.approx(0.5, abs=0.03)
+    assert half.ratio_interval[0] <= half.ratio <= half.ratio_interval[1]
+    assert half.median_ms == pytest.approx(1.0, rel=0.1)
+    assert half.p95_ms >= half.median_ms
+    assert half.images_per_second == pytest.approx(1000 / half.median_ms)
+    assert run.timings["baseline"].ratio == 1.0
+
+
+def test_the_baseline_and_its_copy_take_the_same_time():
+    run = compare({"baseline": Sleepy(1.0)}, images(), rounds=10, warmup_rounds=2, limit_seconds=10)
+    assert run.aa.ratio == pytest.approx(1, abs=0.02)
+    assert run.aa.within
+
+
+def test_a_leftover_hook_is_refused():
+    hooked = network()
+    hooked[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(BudamaError, match=r"hook was left on 0 \(forward_hooks\)"):
+        compare({"baseline": network(), "hooked": hooked}, images())
+
+
+@pytest.mark.parametrize("register", ["register_forward_pre_hook", "register_full_backward_hook"])
+def test_every_kind_of_hook_is_refused(register):
+    hooked = network()
+    getattr(hooked, register)(lambda *_: None)
+    with pytest.raises(BudamaError, match="the model itself"):
+        compare({"baseline": network(), "hooked": hooked}, images())
+
+
+def test_a_gradient_hook_is_refused():
+    hooked = network()
+    hooked[0].weight.register_hook(lambda g: g)
+    with pytest.raises(BudamaError, match="gradient hook"):
+        compare({"baseline": hooked}, images())
+
+
+def test_models_of_equal_structure_have_equal_latency():
+    models = {"baseline": network(32), "wanda": network(16, seed=1), "magnitude": network(16, seed=2)}
+    run = compare(models, images(4), rounds=20, warmup_rounds=3, limit_seconds=8)
+    a, b = (np.array(run.timings[name].round_ms, dtype=float) for name in ("wanda", "magnitude"))
+    both = np.isfinite(a) & np.isfinite(b)
+    ratio, (low, high) = median_ratio(a[both], b[both])
+    assert low <= 1 <= high or ratio == pytest.approx(1, abs=0.05)
+    assert run.timings["wanda"].ratio < 1
+
+
+def test_a_model_that_cannot_run_becomes_a_row_and_the_others_are_measured():
+    broken = nn.Sequential(nn.Conv2d(5, 8, 3))
+    run = compare({"baseline": network(), "broken": broken}, images(), rounds=7, warmup_rounds=1, limit_seconds=2)
+    assert run.timings["broken"].error.startswith("RuntimeError")
+    assert run.timings["broken"].median_ms is None
+    assert run.timings["baseline"].median_ms > 0
+
+
+def test_a_baseline_that_cannot_run_leaves_a_reason_everywhere():
+    run = compare({"baseline": nn.Conv2d(5, 8, 3), "good": network()}, images())
+    assert "the baseline failed" in run.timings["good"].error
+    assert run.aa is None
+
+
+def test_bfloat16_is_measured_and_the_models_stay_float32():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run = compare({"baseline": model}, images(), rounds=7, warmup_rounds=1, precision="bfloat16", limit_seconds=2)
+    assert run.timings["baseline"].median_ms > 0
+    assert all(torch.equal(before[name], value) and value.dtype == before[name].dtype
+               for name, value in model.state_dict().items())  # fmt: skip
+    assert model[0].weight.is_contiguous()
+
+
+def test_slow_calls_stop_at_the_time_limit_but_not_before_the_least_rounds(monkeypatch):
+    monkeypatch.setattr(latency, "SLOW_CALL_MS", 5.0)
+    run = compare({"baseline": Sleepy(10.0)}, images(), rounds=500, warmup_rounds=1, limit_seconds=0.2)
+    assert run.calls == 1
+    assert latency.LEAST_ROUNDS <= run.rounds < 60
+
+
+def test_calls_that_waited_for_a_core_are_set_aside(monkeypatch):
+    """Every third call is ten times longer because it 'queued'; the ratio and the median must not know."""
+    count = iter(range(10**6))
+
+    def disturbed_call(model, batch):
+        return (10.0, 9.0) if next(count) % 3 == 0 else (model.milliseconds, 0.0)
+
+    monkeypatch.setattr(latency, "clock_for", lambda device: disturbed_call)
+    run = compare({"baseline": Sleepy(1.0), "slow": Sleepy(1.5)}, images(), rounds=9, warmup_rounds=1)
+    assert run.timings["slow"].ratio == pytest.approx(1.5)
+    assert run.timings["slow"].median_ms == pytest.approx(1.5)
+    assert run.timings["slow"].p95_ms == pytest.approx(10.0)
+    assert run.timings["slow"].undisturbed_percent == pytest.approx(67, abs=2)
+
+
+def test_where_every_call_is_disturbed_all_of_them_count(monkeypatch):
+    monkeypatch.setattr(latency, "clock_for", lambda device: lambda model, batch: (2 * model.milliseconds, 1.0))
+    run = compare({"baseline": Sleepy(1.0), "slow": Sleepy(1.5)}, images(), rounds=9, warmup_rounds=1)
+    assert run.timings["slow"].ratio == pytest.approx(1.5)
+    assert run.timings["slow"].undisturbed_percent == 0
+
+
+def test_the_interval_of_a_ratio_covers_the_truth():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        b = 1 + 0.1 * rng.random(31)
+        low, high = median_ratio(0.8 * b * np.exp(0.02 * rng.standard_normal(31)), b, seed=trial)[1]
+        covered += low <= 0.8 <= high
+    assert covered / 200 >= 0.9
+
+
+def test_peak_memory_is_weights_input_and_the_two_largest_neighbouring_activations():
+    model, batch = network(16), images(4)
+    own = 4 * (sum(p.numel() for p in model.parameters()) + 2 * 16 + batch.numel()) + 8  # + num_batches_tracked
+    activation = 4 * 16 * 32 * 32 * 4
+    assert peak_memory_mib(model, batch) * MIB == pytest.approx(own + 2 * activation, rel=1e-6)
+
+
+def test_a_cpu_tells_no_energy_and_clocks_are_numbers():
+    assert energy_mj_per_image(network(), images()) is None
+    assert all(value > 0 for value in clocks(torch.device("cpu")).values())
+
+
+@pytest.mark.long
+def test_torch_compile_is_measured_or_says_why_not():
+    run = compare({"baseline": network()}, images(), rounds=7, warmup_rounds=1, compile=True, limit_seconds=5)
+    timing = run.timings["baseline"]
+    assert timing.median_ms or timing.error
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_cuda_events_time_the_models():
+    run = compare({"baseline": network(64), "thin": network(8)}, images(64, 64).cuda(), rounds=20, warmup_rounds=3)
+    assert run.aa.ratio == pytest.approx(1, abs=0.05)
+    assert run.timings["thin"].ratio < 1
+    assert peak_memory_mib(network(64).cuda(), images(64, 64).cuda()) > 64 * 64 * 64 * 64 * 4 / MIB
