@@ -8,7 +8,7 @@ from torch import nn
 
 from budama import distributed
 from budama.errors import BudamaError
-from budama.optimisation import loss_sum, optimizer
+from budama.optimisation import Optimizer, loss_sum
 from budama.precision import autocast, resolve
 from budama.progress import log
 
@@ -24,13 +24,11 @@ class Stepper:
         self.settings, self.device, self.teacher = settings, device, teacher
         self.precision = resolve(settings["precision"], device)
         self.trained = distributed.replica(model, device)
-        self.optimizer = optimizer(model, settings)
+        self.optimizer = Optimizer(model, settings)
         self.slices = 1
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, whole: int, rate: float) -> torch.Tensor:
         """One step at a learning rate on this worker's part of a batch of `whole` images; its summed loss, detached."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         loss = None
         while loss is None:
             try:
@@ -40,12 +38,12 @@ class Stepper:
                     raise
             if loss is None:  # outside of `except`, which holds on to the tensors of the failed pass
                 self._halve(len(images))
-        self.optimizer.step()
+        self.optimizer.step(rate)
         return loss
 
     def _gradients(self, images: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
         """Gradients of the mean loss over the `whole` batch, left in the parameters; the summed loss."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         parts = list(zip(images.chunk(self.slices), labels.chunk(self.slices), strict=True))
         for number, (part, part_labels) in enumerate(parts, 1):
@@ -62,7 +60,7 @@ class Stepper:
 
     def _halve(self, images: int) -> None:
         """Take smaller parts of a batch at a time from now on."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         batch = self.settings["batch_size"]
@@ -72,27 +70,6 @@ class Stepper:
         self.slices *= 2
         size = math.ceil(batch / self.slices)
         log(f"batch_size is {batch}: memory is too small; {size} images are taken at a time, and gradients summed")
-
-    def moments(self) -> dict[str, torch.Tensor]:
-        """The optimizer's state, by the number of the parameter and the name of the moment."""
-        return {
-            f"{number}/{name}": value
-            for number, parameter in enumerate(self._parameters())
-            for name, value in self.optimizer.state[parameter].items()
-            if isinstance(value, torch.Tensor)
-        }
-
-    def set_moments(self, moments: dict[str, torch.Tensor]) -> None:
-        """Put a saved state back, in the memory layout of each parameter."""
-        parameters = self._parameters()
-        for key, value in moments.items():
-            number, _, name = key.partition("/")
-            parameter = parameters[int(number)]
-            place = torch.empty_like(parameter if value.shape == parameter.shape else value, device=self.device)
-            self.optimizer.state[parameter][name] = place.detach().copy_(value)
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -145,7 +145,8 @@ class _Loop:
         return accuracy, loss
 
     def finish(self) -> TrainResult:
-        """Put the best weights into the model."""
+        """Put the best weights into the model, and leave nothing else on it."""
+        self.stepper.optimizer.zero_grad()
         _copy(self.best_tensors, tensors(self.model))
         self.model.eval()
         return TrainResult(
@@ -172,7 +173,7 @@ class _Loop:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.stepper.trained.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(_layer_seed(self.seed, epoch, distributed.rank()))
+            self._seed(epoch)
             for number, (part, labels) in enumerate(shown):
                 step = (epoch - 1) * steps + number
                 rate = learning_rate(self.settings, step, steps)
@@ -183,6 +184,13 @@ class _Loop:
                     self._check(total, epoch)
         self._check(total, epoch)
         return distributed.totals([total.item()], self.device)[0] / images, rate, images
+
+    def _seed(self, epoch: int) -> None:
+        """Seed what layers draw from. (torch.manual_seed would import torch's compiler, for seconds.)"""
+        words = np.random.SeedSequence([self.seed, epoch, distributed.rank()]).generate_state(1, np.uint64)
+        torch.default_generator.manual_seed(int(words[0] >> 1))
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(int(words[0] >> 1))
 
     def _batches(self, split: str, **how):
         share = {"rank": distributed.rank(), "world": distributed.world()}
@@ -213,7 +221,7 @@ class _Loop:
 
     def state(self) -> resume.State:
         """All that the next epoch needs."""
-        groups = {"weights": tensors(self.model), "best": self.best_tensors, "moments": self.stepper.moments()}
+        groups = {"weights": tensors(self.model), "best": self.best_tensors, "moments": self._moments()}
         if self.average:
             groups["average"] = tensors(self.average.model)
         facts = {
@@ -229,19 +237,19 @@ class _Loop:
         _copy(state.tensors["weights"], tensors(self.model))
         if self.average:
             _copy(state.tensors["average"], tensors(self.average.model))
-        self.stepper.set_moments(state.tensors.get("moments", {}))
+        _copy(state.tensors.get("moments", {}), self._moments())
         self.best_tensors = {name: tensor.to(self.device) for name, tensor in state.tensors["best"].items()}
         self.epoch, self.history, self.best = state.epoch, state.facts["history"], state.facts["best"]
         self.start_accuracy, self.stepper.slices = state.facts["start_accuracy"], state.facts["slices"]
+
+    def _moments(self) -> dict[str, torch.Tensor]:
+        moments = self.stepper.optimizer.moments
+        return {f"{name}/{moment}": tensor for name, own in moments.items() for moment, tensor in own.items()}
 
 
 def _rank(accuracy: float, loss: float | None) -> tuple[float, float]:
     """The higher, the better; no loss (it was not finite) is the worst."""
     return accuracy, -math.inf if loss is None else -loss
-
-
-def _layer_seed(seed: int, epoch: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _content(split) -> str:
