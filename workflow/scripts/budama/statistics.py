@@ -72,7 +72,7 @@ def bootstrap_percent(values: np.ndarray, confidence: float = 0.95, seed: int = 
 
 
 def mcnemar_p(a: np.ndarray, b: np.ndarray) -> float:
-    """Exact two-sided McNemar p for the hits `a` [N] and `b` [N] on the same images; both err equally often under H0."""
+    """Exact two-sided McNemar p for hits `a` [N] and `b` [N] on the same images (H0: both err equally often)."""
     only_a, only_b = _discordant(a, b)
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue) if only_a + only_b else 1.0
 
