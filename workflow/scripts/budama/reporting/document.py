@@ -96,6 +96,7 @@ class Figure:
     caption: Inline
     alternative: Inline
     svg: str
+    wide: bool = False
     number: int = 0
     kind: str = "figure"
 

@@ -18,10 +18,10 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
-from budama.reporting.inline import to_html
+from budama.reporting.inline import to_attribute
 
 INK, MUTED, GRID, PAPER = "#1d2026", "#5a6069", "#d9dde3", "#fdfdfe"
-WIDTH = 7.0  # inches; 504 points
+WIDTH = 5.8  # inches; narrow enough that its text can be read on a phone
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 # Dark enough for text on white (WCAG 4.5:1); hues after Okabe and Ito 2008 and Tol 2021. The second colour is for a dark page.
@@ -73,8 +73,8 @@ def new(height: float, columns: int = 1, rows: int = 1, **options) -> tuple[Figu
 def mark(axes, x: float, y: float, method: str | None, **options) -> None:
     """A method's marker, with a rim in the paper's colour so that overlapping ones can be told apart."""
     colour, _, marker = style(method)
-    size = 7.5 if marker in "*PXphd" else 6.2
-    options = {"markersize": size, "color": colour, "markeredgecolor": PAPER, "markeredgewidth": 0.9, "zorder": 4} | options
+    size = {"*": 11, "^": 8, "v": 8, "<": 8, ">": 8, "P": 8, "X": 8, "p": 8.5, "h": 8}.get(marker, 6.6)
+    options = {"markersize": size, "color": colour, "markeredgecolor": PAPER, "markeredgewidth": 0.7, "zorder": 4} | options
     axes.plot([x], [y], marker=MarkerStyle(marker), linestyle="none", **options)
 
 
@@ -115,7 +115,7 @@ def save(figure: Figure, title: str, description: str) -> str:
     svg = re.sub(r"\.(\d{2})\d+(?=[\s\"LMCQz])", r".\1", svg)  # a hundredth of a point is enough
     name = "figure-" + hashlib.sha256(f"{title}{description}".encode()).hexdigest()[:8]
     attributes = f'<svg role="img" aria-labelledby="{name}-title {name}-description" '
-    alternative = f'<title id="{name}-title">{to_html(title)}</title><desc id="{name}-description">{to_html(description)}</desc>'
+    alternative = f'<title id="{name}-title">{to_attribute(title)}</title><desc id="{name}-description">{to_attribute(description)}</desc>'
     svg = svg.replace("<svg ", attributes, 1)
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + alternative, svg, count=1)
 

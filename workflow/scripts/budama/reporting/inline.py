@@ -15,6 +15,7 @@ MARKS = "*`"
 HIDDEN = {ord(mark): chr(0xE000 + i) for i, mark in enumerate(MARKS)}
 SHOWN = {ord(hidden): chr(mark) for mark, hidden in HIDDEN.items()}
 MINUS, ISOLATE, END_ISOLATE = "\u2212", "\u2068", "\u2069"
+UNBROKEN = re.compile(r"[−+]?%[\d.,]*\d|\[[−+\d][−+\d., ]*\]")
 PATTERN = re.compile(r"\*\*(?P<bold>.+?)\*\*|`(?P<code>[^`]+)`", re.DOTALL)
 
 
@@ -71,9 +72,15 @@ def to_markdown(text) -> str:
 
 
 def to_html(text) -> str:
-    """For HTML text and attribute values."""
+    """For HTML text; signed percentages and intervals are kept on one line."""
     tags = {"plain": ("", ""), "bold": ("<strong>", "</strong>"), "code": ("<code>", "</code>")}
-    return "".join(tags[style][0] + html.escape(text_) + tags[style][1] for text_, style in spans(text))
+    parts = [tags[style][0] + html.escape(text_) + tags[style][1] for text_, style in spans(text)]
+    return UNBROKEN.sub(r'<span class="n">\g<0></span>', "".join(parts))
+
+
+def to_attribute(text) -> str:
+    """For an HTML attribute, or text in SVG: no markup at all."""
+    return html.escape(to_plain(text))
 
 
 def to_typst(text) -> str:

@@ -98,7 +98,10 @@ def scatter(points: list[Point], origin: Point, x_axis: str, y_axis: str, x_numb
             axes.plot([point.x], [point.value], marker="o", markersize=7, color=PAPER, markeredgecolor=INK, markeredgewidth=1.6, zorder=4)
     _finish(axes.xaxis, x_axis, x_number)
     _finish(axes.yaxis, y_axis, y_number)
-    axes.margins(x=0.14, y=0.1)
+    low, high = min(p.x for p in [*points, origin]), max(p.x for p in [*points, origin])
+    span = (high - low) or abs(high) or 1
+    axes.set_xlim(low - 0.24 * span, high + 0.16 * span)  # room for the names on the left and the baseline's on the right
+    axes.margins(y=0.1)
     axes.legend(loc="lower right", fontsize=8, labelcolor=MUTED)
     _label_points(figure, axes, _outermost(points) if paths else points, origin)
     return figure
@@ -106,12 +109,9 @@ def scatter(points: list[Point], origin: Point, x_axis: str, y_axis: str, x_numb
 
 def lines(panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_number, *, stages=None, reference=None) -> Figure:
     """A panel for every ratio, in which every method has a line with its name at the end. `stages` names the x positions."""
-    columns = min(len(panels), 2)
-    rows = -(-len(panels) // columns)
-    figure, axes = figures.new(0.3 + 2.9 * rows, columns, rows, sharey=True)
-    for empty in axes[len(panels) :]:
-        empty.set_visible(False)
-    for i, (axis, (title, series)) in enumerate(zip(axes, panels)):
+    height = 2.9 if len(panels) == 1 else 2.5
+    figure, axes = figures.new(0.3 + height * len(panels), 1, len(panels), sharey=True, sharex=not stages)
+    for axis, (title, series) in zip(axes, panels):
         if title:
             axis.set_title(title)
         for line in series:
@@ -126,13 +126,12 @@ def lines(panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_numb
         last = max((line.x[-1] for line in series), default=1)
         first = min((line.x[0] for line in series), default=0)
         axis.set_xlim(first - 0.03 * (last - first or 1), last + 0.03 * (last - first or 1))
-        _finish(axis.yaxis, y_axis if i % columns == 0 else "", y_number)
+        _finish(axis.yaxis, y_axis, y_number)
         if stages:
-            axis.set_xticks(range(len(stages)), stages, fontsize=8)
-            axis.get_xticklabels()[0].set_ha("left")
+            axis.set_xticks(range(len(stages)), [stage.replace(" ", "\n") for stage in stages], fontsize=8)
         else:
             axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-            axis.set_xlabel(x_axis)
+            axis.set_xlabel(x_axis if axis is axes[-1] else "")
         axis.grid(bool(stages), axis="x")
     figure.canvas.draw()
     for axis, (_, series) in zip(axes, panels):
@@ -148,12 +147,12 @@ def heatmap(rows: list[str], columns: list[str], values: np.ndarray, colour_axis
     count = len(columns)
     rotated = count > 6
     longest = max((len(name) for name in columns), default=1)
-    figure, (axes,) = figures.new(1.15 + 0.27 * len(rows) + (min(0.07 * longest, 1.6) if rotated else 0.1))
+    figure, (axes,) = figures.new(1.15 + 0.27 * len(rows) + (min(0.065 * longest, 1.6) if rotated else 0.1))
     if diverging:
         bound = max(float(np.nanmax(np.abs(values))), 1e-9)
         image = axes.pcolormesh(values, cmap=CHANGE, norm=TwoSlopeNorm(0, -bound, bound), edgecolors=PAPER, linewidth=0.8)
     else:
-        low = min(float(np.nanmin(values)), 99.0)
+        low = min(float(np.nanmin(values)), 50.0)
         image = axes.pcolormesh(values, cmap=KEPT, vmin=low, vmax=100, edgecolors=PAPER, linewidth=0.8 if count < 80 else 0)
     axes.invert_yaxis()
     step = max(1, -(-count // 34))
@@ -197,7 +196,7 @@ def dumbbell(rows: list[tuple[str, str, float, float]], names: tuple[str, str], 
 
 
 def _finish(axis, label: str, number) -> None:
-    axis.set_major_locator(MaxNLocator(6))
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_label_text(label, fontsize=8.5)
 
@@ -210,7 +209,7 @@ def _outermost(points: list[Point]) -> list[Point]:
 def _label_points(figure: Figure, axes, points: list[Point], origin: Point) -> None:
     """Names beside the points: right of them, or left where their paths run to the right; moved apart where they would overlap."""
     figure.canvas.draw()
-    axes.annotate(origin.label, (origin.x, origin.value), xytext=(0, 9), textcoords="offset points", ha="center", va="bottom", fontsize=8.5)
+    axes.annotate(origin.label, (origin.x, origin.value), xytext=(9, 0), textcoords="offset points", ha="left", va="center", fontsize=8.5)
     to_pixels = axes.transData
     low, high = axes.get_window_extent().y0 + 6, axes.get_window_extent().y1 - 6
     gap = 11 * figure.dpi / 72

@@ -87,9 +87,11 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "md": inline.to_markdown,
         "html": inline.to_html,
+        "attr": inline.to_attribute,
         "typ": inline.to_typst,
         "plain": inline.to_plain,
         "typ_string": lambda text: inline.typst_string(inline.to_plain(text)),
+        "typ_raw": inline.typst_string,
         "fence": lambda text: "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0)),
         "svg": _inline_svg,
     }

@@ -195,6 +195,11 @@ class Results:
         """The short name, in a grid with its ratio."""
         return f"{self.short(row)} {self.language.share(row['ratio'])}" if self.grid and row.get("ratio") else self.short(row)
 
+    def reason(self, row: dict) -> str:
+        """Why a variant was not measured: in the report's language where the catalogue has it, else as the program told it."""
+        told = str(row.get("reason") or "?")
+        return str((self.language.entry("reasons") or {}).get(told, told))
+
     def describe(self, method: str) -> Inline | None:
         """A line on how the method scores a channel, where the catalogue has one."""
         key = f"methods.{method}.description"

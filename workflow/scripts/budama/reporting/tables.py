@@ -43,22 +43,42 @@ def comparison(results: Results, ratio: float | None) -> Table:
 
     table_rows = [TableRow(cells(results.baseline, results.original()), "baseline")]
     for row in rows:
-        table_rows.append(TableRow(cells(row, data(results.label(row))), "best" if row in first and len(rows) > len(first) else ""))
+        best = row in first and len(rows) > len(first)
+        name = data(results.label(row))
+        cells_ = cells(row, name)
+        if best:
+            cells_[0] = Cell(Inline(f"**{name}** ◆"), sort=str(name))
+        table_rows.append(TableRow(cells_, "best" if best else ""))
     for row in results.unavailable:
         if row.get("ratio") == ratio:
             empty = [Cell(Inline("-"))] * (len(titles) - 2)
             table_rows.append(
                 TableRow([Cell(Inline(f"**{data(results.label(row))}**")), Cell(say("comparison.unavailable")), *empty], "unavailable")
             )
+    notes = _own_notes(results, ratio) + (_notes(results) if ratio == results.ratios[-1] else [])
     caption = say("comparison.table_at", ratio=ratio) if results.grid else say("comparison.table")
     columns = [Column(title, numeric=i > 0) for i, title in enumerate(titles)]
-    return Table(f"comparison-{_slug(ratio)}", caption, columns, table_rows, _notes(results, ratio))
+    return Table(f"comparison-{_slug(ratio)}", caption, columns, table_rows, notes)
 
 
-def _notes(results: Results, ratio: float | None) -> list[Inline]:
-    say = results.language.say
+def _own_notes(results: Results, ratio: float | None) -> list[Inline]:
+    """Footnotes of one ratio's table."""
+    say, rows = results.language.say, results.at(ratio)
+    first = results.ranking(ratio)[0]["rows"] if rows else []
     notes = []
-    rows = results.at(ratio)
+    if 0 < len(first) < len(rows):
+        tested = any(results.comparison(first[0], row) for row in rows if row is not first[0])
+        notes.append(say("comparison.notes.best" if tested else "comparison.notes.best_untested"))
+    for row in results.unavailable:
+        if row.get("ratio") == ratio:
+            notes.append(say("comparison.notes.unavailable", name=results.label(row), reason=results.reason(row)))
+    return notes
+
+
+def _notes(results: Results) -> list[Inline]:
+    """Footnotes that hold for every table of the report: they stand under the last."""
+    say, rows = results.language.say, results.rows
+    notes = []
     seeds = len(results.content.get("seeds") or [])
     by_seed, by_image = (any(row.get(key) for row in rows) for key in ("accuracy_interval", "accuracy_bootstrap"))
     if by_seed:
@@ -73,9 +93,6 @@ def _notes(results: Results, ratio: float | None) -> list[Inline]:
         notes.append(Inline("† " + say("comparison.notes.latency_not_comparable")))
     elif batch := (results.baseline.get("latency") or {}).get("batch_size"):
         notes.append(say("comparison.notes.latency", batch=batch))
-    for row in results.unavailable:
-        if row.get("ratio") == ratio:
-            notes.append(say("comparison.notes.unavailable", name=results.label(row), reason=row.get("reason") or "?"))
     return notes
 
 
@@ -129,17 +146,17 @@ def latency(results: Results) -> Table:
     return Table("latency", say("latency.table"), [Column(title, i > 0) for i, title in enumerate(titles)], rows)
 
 
-def fate(results: Results, ratio: float | None, stages: list[str]) -> Table:
+def fate(results: Results, stages: list[str]) -> Table:
     """Accuracy on the selection images after each stage."""
     say, language = results.language.say, results.language
     rows = []
-    for row in results.at(ratio):
+    for row in results.rows:
         values = [(row.get("fate") or {}).get(f"{stage}_percent") for stage in stages]
         if any(value is not None for value in values):
             cells = [_cell(value, language.number(value) if value is not None else None) for value in values]
-            rows.append(TableRow([Cell(Inline(f"**{data(results.with_ratio(row))}**")), *cells]))
+            rows.append(TableRow([Cell(Inline(f"**{data(results.with_ratio(row))}**"), sort=results.with_ratio(row)), *cells]))
     columns = [Column(say("comparison.columns.method"), False), *(Column(say(f"names.stages.{stage}")) for stage in stages)]
-    return Table(f"fate-{_slug(ratio)}", say("fate.table"), columns, rows)
+    return Table("fate", say("fate.table"), columns, rows)
 
 
 def splits(results: Results) -> Table | None:

@@ -5,7 +5,7 @@ import numpy as np
 from budama.reporting import figures, plots
 from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.results import Results
+from budama.reporting.results import CONTROLS, Results
 
 SHOWN = 24  # classes in the figure; of more, those that changed most
 
@@ -20,7 +20,8 @@ def sections(results: Results) -> list[Section]:
     names = results.dataset.get("class_names") or []
     names = [str(names[i]) if i < len(names) else str(i) for i in range(count)]
     values = np.array([[np.nan if v is None else v for v in row["per_class_change_points"]] for row in rows], dtype=float)
-    mean = np.nanmean(values, axis=0)
+    judged = [i for i, row in enumerate(rows) if row["method"] not in CONTROLS] or list(range(len(rows)))
+    mean = np.nanmean(values[judged], axis=0)
     order = np.argsort(mean, kind="stable")
     half = SHOWN // 2
     chosen = order if count <= SHOWN else np.concatenate([order[:half], order[-half:]])
@@ -36,26 +37,34 @@ def sections(results: Results) -> list[Section]:
     items = [say("classes.item", name=names[i], change=float(mean[i])) for i in chosen]
     alternative = Inline("; ".join(items) + ".")
     svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    figure = Figure("classes", title, _caption(results, names, mean, order, count), alternative, svg)
+    figure = Figure("classes", title, _caption(results, names, mean, order), alternative, svg, wide=True)
     return [Section("classes", say("classes.title"), [*_noise(results, mean), figure])]
 
 
-def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.ndarray, count: int) -> Inline:
-    say = results.language.say
+def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.ndarray) -> Inline:
+    say, count, bound = results.language.say, len(mean), _bound(results, mean)
     worst, best = float(mean[order[0]]), float(mean[order[-1]])
     losers = [names[i] for i in order[: min(3, count - 1)] if mean[i] < 0]
     key = "gains" if not losers else "losses" if best <= 0 else "both"
-    bound = max((float(mean[i]) for i in order[: len(losers)]), default=worst)
-    text = say(f"classes.caption.{key}", losers=losers, loss=bound, winner=names[order[-1]], gain=best)
+    if bound and max(abs(worst), abs(best)) <= bound:
+        key = "within"
+    loss = max((float(mean[i]) for i in order[: len(losers)]), default=worst)
+    extremes = {"loser": names[order[0]], "worst": worst, "winner": names[order[-1]], "gain": best}
+    text = say(f"classes.caption.{key}", losers=losers, loss=loss, **extremes)
     return Inline(f"{text} {say('classes.shown', total=count, shown=SHOWN)}") if count > SHOWN else text
 
 
-def _noise(results: Results, mean: np.ndarray) -> list[Paragraph]:
+def _bound(results: Results, mean: np.ndarray) -> float | None:
     """What chance alone may change: the 95 % half width of one accuracy on a class's images (binomial, so on the safe side)."""
     images, share = (results.dataset.get("counts") or {}).get("test"), results.baseline["accuracy_percent"] / 100
     if not images or images < len(mean):
+        return None
+    return float(196 * np.sqrt(share * (1 - share) / (images / len(mean))))
+
+
+def _noise(results: Results, mean: np.ndarray) -> list[Paragraph]:
+    bound = _bound(results, mean)
+    if bound is None:
         return []
-    per_class = images / len(mean)
-    bound = 196 * np.sqrt(share * (1 - share) / per_class)
-    within = bool(np.nanmax(np.abs(mean)) <= bound)
-    return [Paragraph(results.language.say("classes.noise", images=round(per_class), bound=float(bound), within=within))]
+    images = round(results.dataset["counts"]["test"] / len(mean))
+    return [Paragraph(results.language.say("classes.noise", images=images, bound=bound))]

@@ -46,7 +46,7 @@ def _warning(results: Results, code: str, entry: dict) -> Inline:
     if code == "unavailable":
         row = next((row for row in results.unavailable if row["variant"] == entry.get("variant")), None)
         name = results.short(row) if row else str(entry.get("variant", "?"))
-        return say("warnings.unavailable", name=name, reason=entry.get("reason") or "?")
+        return say("warnings.unavailable", name=name, reason=results.reason(entry))
     counts = results.dataset.get("counts") or {}
     number = next((v for v in values.values() if isinstance(v, int | float) and not isinstance(v, bool)), None)
     if results.language.has(f"warnings.{code}"):

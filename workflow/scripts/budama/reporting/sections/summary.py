@@ -1,6 +1,6 @@
 """Kısaca: what to choose for accuracy, speed and size, and how sure one can be. A paragraph, and the same as tiles."""
 
-from budama.reporting.document import Paragraph, Tile, Tiles
+from budama.reporting.document import Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
 from budama.reporting.inline import Inline, data
 from budama.reporting.results import CONTROLS, Results
 from budama.reporting.sections.observations import tie
@@ -11,18 +11,29 @@ def blocks(results: Results) -> list:
     """The tiles, then the paragraph; in a grid a paragraph for every ratio."""
     if not results.rows:
         return []
-    parts = [Tiles(_tiles(results, ratio)) for ratio in results.ratios[-1:] if results.at(ratio)]
     opening, sure = _what(results), _sure(results)
     if not results.grid:
         ratio = results.ratios[0]
         sentences = [opening, *_answers(results, ratio), sure]
-        return [*parts, Paragraph(Inline(" ".join(sentences)))]
+        return [Tiles(_tiles(results, ratio)), Paragraph(Inline(" ".join(sentences)))]
     paragraphs = [Paragraph(Inline(f"{opening} {sure}"))]
     for ratio in results.ratios:
         if results.at(ratio):
             label = results.language.say("summary.at", ratio=ratio)
             paragraphs.append(Paragraph(Inline(" ".join([f"**{label}**", *_answers(results, ratio)]))))
-    return [*parts, *paragraphs] if not results.grid else paragraphs
+    return [paragraphs[0], _choices(results), *paragraphs[1:]]
+
+
+def _choices(results: Results) -> Table:
+    """The tiles of every ratio as a table."""
+    say, tiles = results.language.say, {r: _tiles(results, r)[:3] for r in results.ratios if results.at(r)}
+    head = [Column(say("configuration.labels.ratio"), False)]
+    head += [Column(tile.label, False) for tile in next(iter(tiles.values()))]
+    rows = [
+        TableRow([Cell(Inline(f"**{results.language.share(r)}**")), *(Cell(tile.value, tile.detail) for tile in own)])
+        for r, own in tiles.items()
+    ]
+    return Table("choices", say("summary.table"), head, rows)
 
 
 def _what(results: Results) -> Inline:

@@ -43,7 +43,8 @@ def _fate(results: Results) -> list[Section]:
         known = [(i, row["fate"].get(f"{s}_percent")) for i, s in enumerate(stages)]
         known = [(i, value) for i, value in known if value is not None]
         xs, ys = [i for i, _ in known], [value for _, value in known]
-        lines[row.get("ratio")].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
+        if row["method"] != "scratch" or len(rows) == 1:  # new weights begin at chance: a line that says nothing of pruning
+            lines[row.get("ratio")].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
         items.append(say("fate.item", name=results.with_ratio(row), values=" → ".join(language.number(y) for y in ys)))
     names = [to_plain(say(f"names.stages.{stage}")) for stage in stages]
     axis, title = to_plain(say("fate.axis")), say("fate.figure")
@@ -53,8 +54,7 @@ def _fate(results: Results) -> list[Section]:
     images = (results.dataset.get("counts") or {}).get("selection")
     intro = say("fate.intro", images=images) if images else say("fate.intro_plain")
     figure = Figure("fate", title, _fate_caption(results, rows), alternative, svg)
-    found = [tables.fate(results, ratio, stages) for ratio in results.ratios if lines[ratio]]
-    return [Section("fate", say("fate.title"), [Paragraph(intro), figure, *found])]
+    return [Section("fate", say("fate.title"), [Paragraph(intro), figure, tables.fate(results, stages)])]
 
 
 def _fate_caption(results: Results, rows: list[dict]) -> Inline:
@@ -109,7 +109,7 @@ def _layers(results: Results) -> list[Section]:
     alternative = _layers_alternative(results, rows)
     svg = figures.save(drawing, to_plain(title), to_plain(alternative))
     caption = _layers_caption(results, rows, names, shares, identical=len(groups) == len(results.ratios) < len(rows))
-    return [Section("layers", say("layers.title"), [Figure("layers", title, caption, alternative, svg)])]
+    return [Section("layers", say("layers.title"), [Figure("layers", title, caption, alternative, svg, wide=True)])]
 
 
 def _kept(row: dict, names: list[str]) -> list[float]:
