@@ -30,7 +30,8 @@ TORCHVISION = {
     "vit_b_16": 64, "swin_t": 64,
 }  # fmt: skip
 TIMM = {
-    "resnet50": 64, "seresnet50": 64, "resnest14d": 64, "repvgg_a0": 64, "mobilenetv3_large_100": 64, "mobilenetv4_conv_small": 64,
+    "resnet50": 64, "seresnet50": 64, "resnest14d": 64, "repvgg_a0": 64, "mobilenetv3_large_100": 64,
+    "mobilenetv4_conv_small": 64,
     "efficientnet_b0": 64, "tf_efficientnetv2_s": 64, "regnety_004": 64, "convnext_atto": 64, "convnextv2_atto": 64,
     "ghostnet_100": 64, "rexnet_100": 64, "dla34": 64, "cspdarknet53": 64, "hrnet_w18_small": 64, "mixnet_s": 64,
     "nfnet_f0": 64, "mobilevit_s": 64, "efficientformerv2_s0": 64, "vit_tiny_patch16_224": 64,

@@ -50,16 +50,13 @@ def build(model: dict, classes: int, input_shape, *, weights: bool = True, seed:
         built = _BUILDERS[source](
             model["name"], dict(model.get("arguments") or {}), None if tensors else wanted, classes, input_shape
         )
-        if tensors is None:
-            _adapt_channels(built, input_shape[0], model, pretrained=bool(wanted))
-        else:
+        _adapt_channels(built, input_shape[0], model, wanted, tensors or {})
+        if tensors is not None:
             head = find_classifier(built, classes)
-            found = tensors.get(f"{head}.weight")
-            if found is not None and found.shape[0] != classes:
-                _replace_classifier(built, classes, found.shape[0])
+            found = len(tensors.get(f"{head}.weight", range(classes)))  # classes that the file was made for
+            _replace_classifier(built, classes, found)
             weight_files.load_into(built, tensors, wanted)
-            if found is not None and found.shape[0] != classes:
-                _replace_classifier(built, found.shape[0], classes)
+            _replace_classifier(built, found, classes)
     return built.eval()
 
 
@@ -280,15 +277,17 @@ def _replace_classifier(model: nn.Module, found: int, classes: int) -> nn.Module
     return model
 
 
-def _adapt_channels(model: nn.Module, channels: int, description: dict, *, pretrained: bool) -> None:
-    """Make the first convolution take images of `channels` channels, where it may be made anew."""
+def _adapt_channels(model: nn.Module, channels: int, description: dict, weights: str | None, tensors: dict) -> None:
+    """Make the first convolution take images of `channels` channels, where that loses no weights."""
     name, first = next(((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)), (None, None))
     if first is None or first.in_channels == channels:
         return
-    if pretrained or description["source"] in ("budama", "python"):
+    in_file = tensors.get(f"{name}.weight")
+    lost = weights and (in_file is None or in_file.shape[1] != channels)
+    if lost or description["source"] in ("budama", "python"):
         raise BudamaError(
             f"data.channels: the images have {channels}, but {title(description)} takes {first.in_channels}; "
-            f"set data.channels to {first.in_channels}" + (", or model.weights to null" if pretrained else "")
+            f"set data.channels to {first.in_channels}" + (", or model.weights to null" if lost else "")
         )
     if first.groups != 1:
         raise BudamaError(f"data.channels: {title(description)} takes {first.in_channels} channels, not {channels}")

@@ -44,7 +44,8 @@ def title(model: dict) -> str:
     for stem, family in _FAMILIES.items():
         if lowered.startswith(stem):
             rest = name[len(stem) :].strip("_-")
-            rest = re.sub(r"^b(\d)", r"B\1", rest).replace("_", "-")
+            rest = re.sub(r"^([bslh])_(\d+)$", r"\1/\2", rest).replace("_", "-")
+            rest = re.sub(r"^[a-z](?=$|[/\d])|(?<=-)bn$", lambda found: found[0].upper(), rest)
             if rest and rest[0].isalpha() and not family.endswith("-"):
                 rest = "-" + rest
             return (family + rest).rstrip("-") + (str(depth) if depth is not None else "")
