@@ -1,0 +1,58 @@
+"""Write a fine-tuned model as ONNX and as a torch.export program, check both on real images, and time ONNX Runtime.
+
+Reads dataset.json and a checkpoint; writes a folder with model.onnx, model.pt2 (as `export.formats` asks), load_example.py
+and export.json. The images are those of the selection split: the test split is not looked at here.
+"""
+
+import os
+from pathlib import Path
+
+from budama import cli, files, provenance
+from budama.progress import log
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "export")
+    cli.add_compute(parser)
+    parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
+    parser.add_argument("--model", required=True, metavar="FOLDER", help="checkpoint of the model")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write")
+    parser.add_argument("--images", type=int, default=512, help="real images to compare on, at most (default: 512)")
+    parser.add_argument("--rounds", type=int, default=30, help="rounds of timing (default: 30)")
+    args = parser.parse_args()
+    settings = cli.settings(args)["export"]
+
+    from budama import checkpoint
+
+    structure = checkpoint.structure(args.model)
+    with files.folder(args.output) as folder:
+        if "unavailable" in structure:
+            outcome = {"status": "unavailable", "reason": structure["unavailable"]}
+        else:
+            outcome = {"status": "ok", "formats": write(args, settings["formats"], structure["recipe"], folder)}
+        files.write_json(folder / "export.json", {**outcome, "environment": provenance.environment()})
+
+
+def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
+    """Write every format and the example into `folder`; return what is to be said of each format."""
+    from budama import checkpoint, datasets, export, models
+
+    cli.device(args)
+    data = datasets.open_data(files.read_json(args.dataset))
+    model = checkpoint.load(args.model)
+    size = min(64, args.images)
+    batches = datasets.batches(data, "selection", size, limit=max(1, args.images // size))
+    written = export.write(folder, model, formats, data.input_shape, batches)
+    for about in written.values():
+        log(f"{about['file']}: {about['images']} images, logits differ by at most {about['max_logit_difference']:.2g}")
+    if "onnx" in written:
+        images = next(iter(batches))[0][:1]
+        written["onnx"]["latency"] = export.onnx_latency(model, folder / written["onnx"]["file"], images, args.rounds)
+    title = models.title(recipe["model"])
+    export.write_example(folder / "load_example.py", os.path.abspath(args.model), recipe, title)
+    return written
+
+
+if __name__ == "__main__":
+    cli.run(main)
