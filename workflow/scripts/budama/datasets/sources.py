@@ -12,7 +12,8 @@ from budama.errors import BudamaError
 from budama.locations import SOURCES
 from budama.progress import log
 
-FASHION_CLASSES = "T-shirt/top|Trouser|Pullover|Dress|Coat|Sandal|Shirt|Sneaker|Bag|Ankle boot".split("|")
+FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag")
+FASHION_CLASSES += ("Ankle boot",)
 IN_TORCHVISION = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "food101": "Food101"}
 
 
@@ -89,7 +90,7 @@ def _fashion_mnist(name: str, folder: Path) -> Arrays:
     labels = np.concatenate([parts[1], parts[3]]).astype(np.int64)
     if images.ndim != 4 or len(images) != len(labels):
         raise ValueError(f"{len(images)} images but {len(labels)} labels")
-    return Arrays(images, labels, len(parts[1]), tuple(FASHION_CLASSES), str(folder))
+    return Arrays(images, labels, len(parts[1]), FASHION_CLASSES, str(folder))
 
 
 def _idx(data: bytes) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""Image files to pixels, at the one size that they are kept in: shorter side `resize`, aspect as it is.
+
+Every use of an image starts from that form, fresh from the file or from the cache, so that a number never depends on
+what happened to be cached. It is just what scoring needs (`Resize`, then the middle); random crops are cut out of it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from budama.datasets import images
+from budama.datasets.images import Unreadable
+from budama.errors import BudamaError
+
+WIDEST = 4  # aspect beyond which an image's ends are cut off, so that a strip does not become gigantic
+SPARE = 2  # libjpeg may scale by 1/2, 1/4, 1/8 while this many times `resize` is left, which resizing does not show
+
+
+def kept_sizes(sizes: np.ndarray, shorter: int) -> np.ndarray:
+    """Heights and widths [N, 2] of images as they are kept; the longer side is rounded as torchvision's Resize does."""
+    sizes = np.minimum(sizes, WIDEST * sizes.min(axis=1, keepdims=True))
+    return shorter * sizes // sizes.min(axis=1, keepdims=True)
+
+
+def decode(path: str | Path, size: tuple[int, int], kept: tuple[int, int], channels: int) -> torch.Tensor:
+    """The image in `path`, upright, as uint8 [H, W, C] of size `kept`.
+
+    `size` is its height and width as the manifest has them. Raises BudamaError, naming the file, if it has changed
+    since, or cannot be decoded after all.
+    """
+    try:
+        data = images.read(path)
+        pixels = _decoded(data, min(kept), channels)
+    except Unreadable as error:
+        raise BudamaError(f"{path}: {error}; remove it, or run the dataset stage anew") from None
+    height, width = pixels.shape[:2]
+    if abs(height * size[1] - width * size[0]) > 8 * max(size):  # scaled by eighths, rounded up
+        raise BudamaError(f"{path}: {width}×{height} pixels where dataset.json has {size[1]}×{size[0]}; it has changed")
+    return _resized(pixels, kept)
+
+
+def _decoded(data: bytes, shorter: int, channels: int) -> torch.Tensor:
+    """uint8 [H, W, C], upright, perhaps smaller than the file's. torchvision is the fastest where it serves."""
+    image = images.opened(data)
+    turned = images.orientation(image)
+    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+        scale = min(image.size) // (SPARE * shorter)
+        if scale < 2:
+            pixels = _by_torchvision(data, channels)
+            if pixels is not None:
+                return _upright(pixels, turned)
+        image.draft(image.mode, (image.width // scale, image.height // scale) if scale > 1 else image.size)
+    return _upright(torch.from_numpy(images.pixels(image, channels).copy()), turned)
+
+
+def _by_torchvision(data: bytes, channels: int) -> torch.Tensor | None:
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
+    try:
+        return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode).permute(1, 2, 0)
+    except RuntimeError:  # Pillow is more lenient, or tells better what is wrong
+        return None
+
+
+def _upright(pixels: torch.Tensor, orientation: int) -> torch.Tensor:
+    if orientation == 1:
+        return pixels
+    return torch.from_numpy(np.ascontiguousarray(images.upright(pixels.numpy(), orientation)))
+
+
+def _resized(pixels: torch.Tensor, kept: tuple[int, int]) -> torch.Tensor:
+    height, width = pixels.shape[:2]
+    longest = WIDEST * min(height, width)
+    top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
+    pixels = pixels[top : height - top, left : width - left]
+    return scaled(pixels, kept)
+
+
+def scaled(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """uint8 [H, W, C] at another size, bilinear with antialiasing."""
+    if tuple(pixels.shape[:2]) == tuple(size):
+        return pixels
+    batch = pixels[None].permute(0, 3, 1, 2)  # strides of channels_last, for which torch has a fast uint8 kernel
+    return torch.nn.functional.interpolate(batch, tuple(size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
