@@ -133,13 +133,14 @@ def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> 
 
     A group is a leader and the variants right after it that cannot be told apart from it. `rank` is the leader's place
     (1, 3, 4 after a tie of two). `tie_p` belongs to the member least like the leader; it is None for a group of one.
+    Variants that were not compared are each a group.
     """
     pairs = {(c.a, c.b): c for c in comparisons}
     groups: list[dict] = []
     for ratio in dict.fromkeys(c.ratio for c in candidates):
         leader = None
         for place, candidate in enumerate(_best_first(candidates, ratio), 1):
-            pair = pairs[leader, candidate.name] if leader else None
+            pair = pairs.get((leader, candidate.name))
             if pair is None or pair.distinguishable:
                 leader = candidate.name
                 groups.append({"rank": place, "ratio": ratio, "variants": [leader], "tie_p": None, "tie_p_holm": None})

@@ -1,0 +1,65 @@
+"""Put together what a scenario measured: one row a variant, with intervals and tests of what can be told apart.
+
+Reads the JSON and CSV files of the other stages, or, where a scenario's results were recorded elsewhere, the settings
+alone; writes results.csv, results.parquet and results.json. Needs no torch.
+"""
+
+import csv
+from pathlib import Path
+
+from budama import cli, files, labels, rows
+from budama.errors import BudamaError
+
+MEASURED = ("dataset", "baseline_metrics", "baseline_history", "benchmark", "pruning", "finetuned")
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "aggregate")
+    parser.add_argument("--dataset", metavar="FILE", help="dataset.json")
+    parser.add_argument("--baseline-metrics", metavar="FILE", help="metrics.json of the baseline")
+    parser.add_argument("--baseline-history", metavar="FILE", help="history.csv of the baseline")
+    parser.add_argument("--benchmark", metavar="FILE", help="benchmark.json")
+    parser.add_argument("--pruning", nargs="+", metavar="VARIANT/seed-N=FILE", help="pruning.json of each seed")
+    parser.add_argument("--finetuned", nargs="+", metavar="VARIANT/seed-N=DIR", help="folders of metrics and history")
+    parser.add_argument("--output-dir", required=True, metavar="DIR", help="where the three files go")
+    args = parser.parse_args()
+    settings = cli.settings(args)
+    rows.write(recorded(settings) if settings["recorded"] else measured(settings, args), args.output_dir)
+
+
+def recorded(settings: dict) -> dict:
+    from budama.recorded import aggregate
+
+    return aggregate(settings)
+
+
+def measured(settings: dict, args) -> dict:
+    from budama.aggregation import Measured, aggregate
+
+    missing = [f"--{name.replace('_', '-')}" for name in MEASURED if not getattr(args, name)]
+    if missing:
+        raise BudamaError(f"aggregate needs {', '.join(missing)}; only a scenario with recorded results needs none")
+    folders = labels.paths(args.finetuned, "--finetuned")
+    pruning = labels.paths(args.pruning, "--pruning")
+    return aggregate(
+        Measured(
+            settings=settings,
+            dataset=files.read_json(args.dataset),
+            benchmark=files.read_json(args.benchmark),
+            baseline_metrics=files.read_json(args.baseline_metrics),
+            baseline_history=history(args.baseline_history),
+            pruning={label: files.read_json(path) for label, path in pruning.items()},
+            metrics={label: files.read_json(folder / "metrics.json") for label, folder in folders.items()},
+            histories={label: history(folder / "history.csv") for label, folder in folders.items()},
+        )
+    )
+
+
+def history(path: str | Path) -> list[dict]:
+    """The rows of a history.csv."""
+    return list(csv.DictReader(files.read_text(path).splitlines()))
+
+
+if __name__ == "__main__":
+    cli.run(main)

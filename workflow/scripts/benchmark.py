@@ -1,0 +1,39 @@
+"""Measure every model of a scenario in one process, alone on the machine: accuracy by image, cost, and speed.
+
+Reads dataset.json and the checkpoints of the baseline and of all fine-tuned models; writes benchmark.json. This is the
+one stage that looks at the test split. All models take turns in the timing, beside a copy of the baseline that shows
+how far the clock can be trusted.
+"""
+
+from pathlib import Path
+
+from budama import cli, files, labels, provenance
+from budama.errors import BudamaError
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    cli.add_settings(parser, "benchmark")
+    cli.add_compute(parser)
+    parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
+    parser.add_argument("--baseline", dest="unpruned", required=True, metavar="DIR", help="the baseline's checkpoint")
+    parser.add_argument("--model", nargs="+", default=[], metavar="VARIANT/seed-N=DIR", help="fine-tuned checkpoints")
+    parser.add_argument("--output", required=True, metavar="FILE", help="benchmark.json")
+    args = parser.parse_args()
+    settings = cli.settings(args)
+    folders = {"baseline": Path(args.unpruned), **labels.paths(args.model, "--model")}
+    wanted = [labels.label(variant, seed) for variant, seed in settings["variants"]]
+    missing = [label for label in wanted if label not in folders]
+    if missing:
+        raise BudamaError(f"--model has no {missing[0]}; it must name the checkpoint of every variant and seed")
+
+    from budama import benchmarking, datasets
+
+    device = cli.device(args)
+    data = datasets.open_data(files.read_json(args.dataset))
+    measured = benchmarking.run(folders, data, settings["benchmark"], device)
+    files.write_json(args.output, {"environment": provenance.environment(), **measured})
+
+
+if __name__ == "__main__":
+    cli.run(main)

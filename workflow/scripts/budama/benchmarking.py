@@ -1,0 +1,168 @@
+"""Everything that is measured on a scenario's finished models: accuracy by image, cost, and speed.
+
+Accuracy is measured on every model. Speed is measured on the baseline and on each variant's first seed: seeds of a
+variant have the same structure, or, where the seed chooses the channels, structures of the same expected cost.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from budama import checkpoint, complexity, evaluation, latency, resources
+from budama.datasets.batching import batches
+from budama.datasets.opened import Data
+from budama.progress import log, track
+
+AT_ONCE = 16  # models that share one pass over the test images: decoding costs more than a small model does
+EVALUATION_VALUES = 256 * 3 * 224 * 224  # values in a batch; small images get batches of 1024
+
+
+def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.device) -> dict:
+    """Measure the checkpoints `folders` (label → folder, "baseline" first, then VARIANT/seed-N) on `data`.
+
+    `settings`: the `benchmark` section of a scenario. Returns what benchmark.json holds, but for the environment.
+    """
+    reasons = {label: checkpoint.structure(folder).get("unavailable") for label, folder in folders.items()}
+    rows = {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
+    available = [label for label, reason in reasons.items() if not reason]
+    timed = _first_seeds(available)
+    models: dict[str, nn.Module] = {}
+    costs: dict[tuple, complexity.Complexity] = {}
+    for start in range(0, len(available), AT_ONCE):
+        group = {label: checkpoint.load(folders[label], device) for label in available[start : start + AT_ONCE]}
+        outcomes = evaluate_together(group, test_batches(data, device), device)
+        for label, model in group.items():
+            rows[label] = {"status": "ok", "reason": None, **_accuracy(outcomes[label]), **_cost(model, data, costs)}
+            log(f"{label}: {rows[label]['accuracy_percent']:.2f} % of {rows[label]['images']} test images")
+        models |= {label: model for label, model in group.items() if label in timed}
+    images = {size: timing_images(data, size, device) for size in _batch_sizes(settings)}
+    runs = [_timed(models, images[size], settings, *how) for size, *how in _timings(settings)]
+    for label in models:
+        rows[label] |= _speed(label, runs) | {
+            "peak_memory_mib": resources.peak_memory_mib(models[label], images[settings["throughput_batch_size"]]),
+            "energy_mj_per_image": resources.energy_mj_per_image(
+                models[label], images[settings["throughput_batch_size"]]
+            ),
+        }
+    labels = data.split("test").labels.astype("<i8")
+    return {
+        "device": resources.device_name(device),
+        "threads": torch.get_num_threads(),
+        "clocks": resources.clocks(device),
+        "settings": settings,
+        "labels_digest": hashlib.sha256(labels.tobytes()).hexdigest(),
+        "controls": {"aa": runs[0].aa and asdict(runs[0].aa)},
+        "runs": [{key: value for key, value in run.to_json().items() if key != "timings"} for run in runs],
+        "rows": {label: rows[label] for label in folders},
+    }
+
+
+def evaluate_together(
+    models: Mapping[str, nn.Module], test: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> dict[str, np.ndarray]:
+    """Hits [N] of each model on the test images, which are read and decoded once for all of them."""
+    hits: dict[str, list[np.ndarray]] = {label: [] for label in models}
+    for batch in track(test, f"testing {len(models)} models", unit="batches"):
+        for label, model in models.items():
+            hits[label].append(evaluation.evaluate(model, [batch], device=device).hits)
+    return {label: np.concatenate(parts) for label, parts in hits.items()}
+
+
+def test_batches(data: Data, device: torch.device):
+    """The test split in batches of a size that memory bears, 1024 images at most."""
+    size = int(np.clip(EVALUATION_VALUES // np.prod(data.input_shape), 1, 1024))
+    return batches(data, "test", size, device=device)
+
+
+def timing_images(data: Data, size: int, device: torch.device) -> Tensor:
+    """[size, C, H, W] real images of the selection split to time with; repeated where it has fewer."""
+    images, _ = next(iter(batches(data, "selection", size, device=device)))
+    return images.repeat(-(-size // len(images)), 1, 1, 1)[:size]
+
+
+def packed(hits: np.ndarray) -> str:
+    """[N] booleans, one bit an image, in base64 (`numpy.packbits`)."""
+    return base64.b64encode(np.packbits(hits).tobytes()).decode()
+
+
+def _first_seeds(labels: list[str]) -> list[str]:
+    """The baseline, and of each variant the first label."""
+    first: dict[str, str] = {}
+    for label in labels:
+        first.setdefault(label.partition("/")[0], label)
+    return list(first.values())
+
+
+def _accuracy(hits: np.ndarray) -> dict:
+    correct = int(hits.sum())
+    return {
+        "accuracy_percent": 100 * correct / len(hits),
+        "correct": correct,
+        "images": len(hits),
+        "hits": packed(hits),
+    }
+
+
+def _cost(model: nn.Module, data: Data, known: dict[tuple, complexity.Complexity]) -> dict:
+    """Parameters, size and operations; models of equal tensor shapes are measured once."""
+    shape = tuple((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())
+    if shape not in known:
+        known[shape] = complexity.measure(model, data.input_shape)
+    return asdict(known[shape])
+
+
+def _batch_sizes(settings: dict) -> set[int]:
+    return {settings["batch_size"], settings["throughput_batch_size"]}
+
+
+def _timings(settings: dict) -> list[tuple[int, str, bool]]:
+    """(batch size, precision, compiled): the two that the report shows first, then the others that were asked for."""
+    return [
+        (size, precision, compiled)
+        for precision in settings["precisions"]
+        for compiled in ([False, True] if settings["compile"] else [False])
+        for size in dict.fromkeys((settings["batch_size"], settings["throughput_batch_size"]))
+    ]
+
+
+def _timed(models: dict[str, nn.Module], images: Tensor, settings: dict, precision: str, compiled: bool) -> latency.Run:
+    found = latency.compare(
+        models,
+        images,
+        rounds=settings["rounds"],
+        warmup_rounds=settings["warmup_rounds"],
+        precision=precision,
+        compile=compiled,
+        channels_last=settings["channels_last"],
+    )
+    how = f"{len(images)} images a batch, {precision}{', compiled' if compiled else ''}"
+    if found.aa:
+        low, high = found.aa.interval
+        log(f"timed {how}: {found.rounds} rounds, A/A {found.aa.ratio:.4f} [{low:.4f}, {high:.4f}]")
+    else:
+        log(f"not timed, {how}: {found.timings[latency.BASELINE].error}")
+    return found
+
+
+def _speed(label: str, runs: list[latency.Run]) -> dict:
+    """`latency` and `throughput`: the first precision, eager. `timings`: what every run says of `label`."""
+    first = runs[0]
+    many = next((run for run in runs[1:] if (run.precision, run.compile) == (first.precision, first.compile)), first)
+    return {
+        "latency": _timing(label, first),
+        "throughput": _timing(label, many),
+        "timings": [_timing(label, run) for run in runs],
+    }
+
+
+def _timing(label: str, run: latency.Run) -> dict:
+    how = {key: getattr(run, key) for key in ("batch_size", "precision", "compile", "channels_last")}
+    return how | asdict(run.timings[label])
