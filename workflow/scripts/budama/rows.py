@@ -59,7 +59,7 @@ def table(results: Mapping) -> list[dict]:
 
 
 def _flat(scenario: str, row: Mapping, ranks: Mapping[str, int]) -> dict:
-    """One flat row; its numbers to 8 decimals, beyond which lies rounding noise alone (72.13 - 78.59 = -6.4600000…8)."""
+    """One flat row; its numbers to 8 decimals, beyond which lies rounding noise (72.13 - 78.59 = -6.4600000…8)."""
     fate, latency, throughput = (row[key] or {} for key in ("fate", "latency", "throughput"))
     values = {
         "scenario": scenario,
