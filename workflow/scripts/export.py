@@ -1,7 +1,7 @@
 """Write a fine-tuned model as ONNX and as a torch.export program, check both on real images, and time ONNX Runtime.
 
-Reads dataset.json and a checkpoint; writes a folder with model.onnx, model.pt2 (as `export.formats` asks), load_example.py
-and export.json. The images are those of the selection split: the test split is not looked at here.
+Reads dataset.json and a checkpoint; writes a folder with model.onnx, model.pt2 (what `export.formats` asks for),
+load_example.py and export.json. The images are those of the selection split: the test split is not looked at here.
 """
 
 import os

@@ -1,0 +1,140 @@
+"""Parameters, MiB and MACs are those of the tables that budama is compared with, and two counters agree on them."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from budama import complexity, models, pruning
+from budama.errors import BudamaError
+
+
+def built(source, name, classes, size, channels=3, **arguments):
+    description = {"source": source, "name": name, "arguments": arguments, "weights": None}
+    return models.build(description, classes, (channels, size, size), weights=False)
+
+
+def test_resnet50_has_the_numbers_of_the_reference_report():
+    measured = complexity.measure(built("torchvision", "resnet50", 1000, 224), (3, 224, 224))
+    assert measured.parameters == 25_557_032
+    assert f"{measured.size_mib:.2f}" == "97.70"
+    assert f"{measured.gmacs:.2f}" == "4.13"
+    assert (
+        f"{measured.conv_linear_gmacs:.3f}" == "4.089"
+    )  # He et al. 2016, table 1, say 3.8 with stride at another place
+    assert measured.uncounted_gmacs == 0
+
+
+def test_efficientnet_b4_with_101_classes_has_the_size_of_the_reference_report():
+    model = built("torchvision", "efficientnet_b4", 101, 380)
+    assert f"{complexity.size_mib(model):.2f}" == "68.11"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "size"),
+    [("torchvision", "resnet18", 64), ("torchvision", "vit_b_16", 32), ("budama", "resnet_cifar", 32)],
+)
+def test_the_operations_are_those_of_ptflops(source, name, size):
+    model = built(source, name, 10, size)
+    measured = complexity.measure(model, (3, size, size))
+    from ptflops import get_model_complexity_info
+
+    macs, _ = get_model_complexity_info(
+        model, (3, size, size), as_strings=False, print_per_layer_stat=False, backend="pytorch", verbose=False
+    )
+    assert measured.gmacs == pytest.approx(macs / 1e9, rel=1e-12)
+
+
+def test_layers_add_up_to_the_model_but_for_functions_without_a_layer():
+    model = built("budama", "resnet_cifar", 10, 8, channels=1)
+    measured = complexity.measure(model, (1, 8, 8))
+    assert sum(layer["parameters"] for layer in measured.layers) == measured.parameters
+    in_layers = sum(layer["gmacs"] for layer in measured.layers)
+    assert 0.97 * measured.gmacs < in_layers <= measured.gmacs
+    names = dict(model.named_modules())
+    assert all(layer["name"] in names for layer in measured.layers)
+    first = next(layer for layer in measured.layers if layer["name"] == "conv1")
+    assert first == {"name": "conv1", "gmacs": 64 * 9 * 16 / 1e9, "parameters": 9 * 16}
+
+
+def test_attention_that_ptflops_does_not_see_is_counted():
+    model = built("timm", "vit_tiny_patch16_224", 10, 32)
+    measured = complexity.measure(model, (3, 32, 32))
+    tokens, width, depth = 5, 192, 12
+    block = tokens * width * (3 * width + width + 8 * width) + 2 * tokens * tokens * width
+    outside = 4 * 3 * 16 * 16 * width + width * 10
+    assert measured.conv_linear_gmacs == pytest.approx((depth * block + outside) / 1e9, rel=1e-12)
+    assert measured.uncounted_gmacs == pytest.approx(depth * 2 * tokens * tokens * width / 1e9, rel=1e-12)
+
+
+def test_swins_functional_projections_are_counted():
+    measured = complexity.measure(built("torchvision", "swin_t", 1000, 224), (3, 224, 224))
+    assert f"{measured.gmacs:.1f}" == "4.5"  # Liu et al. 2021, table 1
+
+
+def test_the_fast_count_is_the_cross_checks_count():
+    model = built("torchvision", "mobilenet_v2", 10, 64)
+    macs = complexity.conv_linear_macs(model, (3, 64, 64))
+    assert macs == pytest.approx(complexity.measure(model, (3, 64, 64)).conv_linear_gmacs * 1e9)
+
+
+def test_fewer_channels_are_fewer_operations():
+    model = built("budama", "resnet_cifar", 10, 8, channels=1)
+    before = complexity.measure(model, (1, 8, 8))
+    after = complexity.measure(pruning.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5}).model, (1, 8, 8))
+    assert 0.2 < after.gmacs / before.gmacs < 0.35
+    assert 0.2 < after.parameters / before.parameters < 0.35
+
+
+def test_the_model_is_left_as_it_was():
+    model = built("torchvision", "resnet18", 10, 32).train()
+    attributes = {name: sorted(vars(module)) for name, module in model.named_modules()}
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    functions = (torch.matmul, torch.Tensor.add, nn.functional.relu)
+    complexity.measure(model, (3, 32, 32))
+    assert {name: sorted(vars(module)) for name, module in model.named_modules()} == attributes
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert model.training
+    assert (torch.matmul, torch.Tensor.add, nn.functional.relu) == functions
+
+
+def test_shared_weights_count_once():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Linear(12, 12))
+    model[2].weight = model[1].weight
+    assert complexity.measure(model, (3, 2, 2)).parameters == 12 * 12 + 24
+
+
+class Counted(nn.Conv2d):
+    """A convolution that does twice the work of its name."""
+
+    def forward(self, images):
+        return super().forward(images) + super().forward(images)
+
+
+Counted.__name__ = "Conv2d"
+
+
+def test_a_difference_that_no_bias_explains_is_an_error(monkeypatch):
+    model = nn.Sequential(Counted(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    complexity.measure(
+        model, (3, 4, 4)
+    )  # ptflops does not know the class: its products are `uncounted`, nothing is wrong
+    engine = complexity._engine()
+    monkeypatch.setitem(engine.MODULES_MAPPING, Counted, engine.MODULES_MAPPING[nn.Conv2d])
+    with pytest.raises(BudamaError, match="the difference is not its bias"):
+        complexity.measure(model, (3, 4, 4))
+
+
+def test_measuring_a_model_of_budama_needs_no_torchvision():
+    code = """
+import sys
+from budama import complexity, models
+model = models.build({"source": "budama", "name": "resnet_cifar"}, 10, (1, 8, 8))
+complexity.measure(model, (1, 8, 8))
+assert not {"torchvision", "timm"} & set(sys.modules)
+import torchvision.ops, timm
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": "workflow/scripts"})
