@@ -16,4 +16,4 @@ rule preview:
     params:
         spec=spec("preview"),
     shell:
-        "python workflow/scripts/preview.py --spec {params.spec:q} --output {output} > {log} 2>&1"
+        "python workflow/scripts/preview.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"

@@ -65,6 +65,7 @@ rule export:
         f"{LOGS}/{{variant}}/seed-{{seed}}/export.log",
     conda:
         "../../envs/torch.yaml"
+    threads: a_share_of_the_cores
     resources:
         mem_mb=8000,
         runtime="1h",
@@ -72,4 +73,4 @@ rule export:
         spec=spec("export"),
     shell:
         "python workflow/scripts/export.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
-        " --output {output} > {log} 2>&1"
+        " --output {output} --threads {threads} > {log} 2>&1"

@@ -30,7 +30,8 @@ rule report:
 rule index:
     """A page that leads to every chosen scenario's report."""
     input:
-        expand("results/scenarios/{scenario}/results.json", scenario=CHOSEN),
+        results=expand("results/scenarios/{scenario}/results.json", scenario=CHOSEN),
+        reports=expand("reports/{scenario}/ozet_rapor.html", scenario=CHOSEN),
     output:
         "reports/index.html",
     log:
@@ -40,4 +41,4 @@ rule index:
     params:
         spec=told(provenance.spec)("index", {}),
     shell:
-        "python workflow/scripts/index.py --output {output} {input} > {log} 2>&1"
+        "python workflow/scripts/index.py --output {output} {input.results} > {log} 2>&1"
