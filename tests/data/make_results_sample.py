@@ -54,14 +54,14 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         "parameters": parameters, "parameters_change_percent": change(parameters, BASE["parameters"]),
         "size_mib": size, "size_change_percent": change(size, BASE["size_mib"]),
         "gmacs": gmacs, "gmacs_change_percent": change(gmacs, BASE["gmacs"]),
-        "channels_removed_percent": round(100 * ratio, 1),
+        "channels_removed_percent": round(100 * ratio, 1), "ratio_used": ratio,
         "latency_ms": latency,
-        "latency": {"batch_size": 1, "median_ms": latency, "p95_ms": round(latency * 1.08, 3),
+        "latency": {"batch_size": 1, "median_ms": latency, "p95_ms": round(latency * 1.08, 3), "precision": "float32", "undisturbed_percent": 99.0,
                     "ratio": round(ratio_latency, 4), "ratio_interval": [round(ratio_latency - 0.006, 4), round(ratio_latency + 0.007, 4)]},
-        "throughput": {"batch_size": 64, "images_per_second": round(900 / keep**1.4, 1), "ratio": round(1 / keep**1.4, 4),
+        "throughput": {"batch_size": 64, "precision": "float32", "images_per_second": round(900 / keep**1.4, 1), "ratio": round(1 / keep**1.4, 4),
                        "ratio_interval": [round(1 / keep**1.4 - 0.01, 4), round(1 / keep**1.4 + 0.01, 4)]},
         "peak_memory_mib": round(40 * keep, 1),
-        "timings": None, "onnx": None,
+        "energy_mj_per_image": None, "timings": None, "onnx": None,
         "layers": [{"name": n, "before": c, "after": round(c * keep)} for n, c in LAYERS.items()],
         "history": history, "per_class_change_points": per_class,
         "per_class_accuracy_percent": [round(93 + 0.5 * i - 2 + c, 2) for i, c in enumerate(per_class)],
@@ -76,10 +76,10 @@ def baseline() -> dict:
         "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "finetuned_percent": 93.9}],
         "fate": None,
         "parameters": BASE["parameters"], "parameters_change_percent": None, "size_mib": BASE["size_mib"], "size_change_percent": None,
-        "gmacs": BASE["gmacs"], "gmacs_change_percent": None, "channels_removed_percent": None, "latency_ms": BASE["latency_ms"],
-        "latency": {"batch_size": 1, "median_ms": 2.31, "p95_ms": 2.49, "ratio": 1.0, "ratio_interval": None},
-        "throughput": {"batch_size": 64, "images_per_second": 900.0, "ratio": 1.0, "ratio_interval": None},
-        "peak_memory_mib": 40.0, "timings": None, "onnx": None, "layers": None,
+        "gmacs": BASE["gmacs"], "gmacs_change_percent": None, "channels_removed_percent": None, "ratio_used": None, "latency_ms": BASE["latency_ms"],
+        "latency": {"batch_size": 1, "median_ms": 2.31, "p95_ms": 2.49, "precision": "float32", "undisturbed_percent": 99.0, "ratio": 1.0, "ratio_interval": None},
+        "throughput": {"batch_size": 64, "precision": "float32", "images_per_second": 900.0, "ratio": 1.0, "ratio_interval": None},
+        "peak_memory_mib": 40.0, "energy_mj_per_image": None, "timings": None, "onnx": None, "layers": None,
         "history": [{"seed": 0, "epochs": [{"epoch": e, "train_loss": round(0.9 * 0.6**e, 4), "selection_accuracy_percent": round(93.9 - 20 * 0.5**e, 2)} for e in range(1, 7)]}],
         "per_class_change_points": None, "per_class_accuracy_percent": [round(91 + 0.5 * i, 2) for i in range(10)],
     }  # fmt: skip
@@ -127,7 +127,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     rows = [row(method, ratio, loss, rng) for ratio in RATIOS for method, loss in METHODS.items()]
     pairs = comparisons(rows)
-    controls = [{"variant": r["variant"], "stage": "reestimated", "p": 1e-6, "p_holm": 4e-6, "difference_points": round(
+    controls = [{"variant": r["variant"], "stage": "reestimated", "p": 1e-6, "p_holm": 4e-6, "alternative": "greater", "random_percent": next(o for o in rows if o["variant"] == f"random-{r['ratio']}")["fate"]["reestimated_percent"],
+        "difference_interval": None, "difference_points": round(
         r["fate"]["reestimated_percent"] - next(o for o in rows if o["variant"] == f"random-{r['ratio']}")["fate"]["reestimated_percent"], 2)}
         for r in rows if r["method"] not in ("random", "scratch")]  # fmt: skip
     result = {
