@@ -1,0 +1,187 @@
+"""Exported files agree with PyTorch on real images, and the example that comes with them runs."""
+
+import json
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from budama import calibration, checkpoint, datasets, export, files, models, pruning
+from budama.errors import BudamaError
+
+FIVE = ["resnet18", "vgg11_bn", "mobilenet_v2", "efficientnet_b0", "densenet121"]
+DATA = {
+    "name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full",
+    "selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None, "cache_gib": 1,
+}  # fmt: skip
+
+
+def manifest_of(**changes):
+    return datasets.build_manifest({"data": {**DATA, **changes}, "calibration_images": 256, "seed": 0}, threads=1)
+
+
+def pruned_on_real_images(description, data, ratio=0.3):
+    """A pruned model whose BatchNorm has seen real images, so that its logits are not all alike."""
+    model = models.build(description, data.classes, data.input_shape)
+    batches = datasets.batches(data, "calibration", 64, limit=4)
+    calibration.reestimate_batchnorm(model, batches)
+    pruned = pruning.prune(model, data.input_shape, data.classes, "magnitude", {"ratio": ratio})
+    calibration.reestimate_batchnorm(pruned.model, batches)
+    return pruned
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """dataset.json, the opened data, and a checkpoint of a small pruned model."""
+    folder = tmp_path_factory.mktemp("digits")
+    manifest = manifest_of()
+    files.write_json(folder / "dataset.json", manifest)
+    data = datasets.open_data(manifest)
+    description = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}, "weights": None}
+    pruned = pruned_on_real_images(description, data)
+    normalisation = {key: manifest[key] for key in ("mean", "std", "resize")}
+    recipe = {
+        "model": description,
+        "classes": data.classes,
+        "input_shape": list(data.input_shape),
+        "class_names": list(data.class_names),
+        "normalisation": normalisation,
+    }
+    checkpoint.save(folder / "model", pruned.model, recipe=recipe, kept=pruned.kept)
+    return folder, data, pruned.model, recipe
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch_export"])
+def test_an_exported_model_agrees_on_every_real_image_and_takes_any_batch_size(digits, tmp_path, name):
+    _, data, model, _ = digits
+    batches = datasets.batches(data, "selection", 50)
+    written = export.write(tmp_path, model, [name], data.input_shape, batches)[name]
+    assert written["images"] == written["top1_equal"] == len(data.split("selection"))
+    assert written["max_logit_difference"] < 1e-4
+    load = export.OnnxModel if name == "onnx" else export.load_program
+    exported = load(tmp_path / written["file"])
+    images = next(iter(batches))[0]
+    for size in (1, 3):
+        with torch.no_grad():
+            assert torch.allclose(exported(images[:size]), model(images[:size]), atol=1e-5)
+
+
+def test_a_file_that_disagrees_is_an_error(digits, tmp_path, monkeypatch):
+    _, data, model, _ = digits
+    other = models.build({"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}}, 10, data.input_shape)
+    honest = export.to_program
+    monkeypatch.setattr(export, "to_program", lambda model, *rest: honest(other, *rest))
+    with pytest.raises(BudamaError, match=r"model\.pt2 does not agree with PyTorch"):
+        export.write(tmp_path, model, ["torch_export"], data.input_shape, datasets.batches(data, "selection", 50))
+
+
+def test_a_model_with_a_hook_is_not_exported(digits, tmp_path):
+    _, data, model, _ = digits
+    handle = model.register_forward_hook(lambda *_: None)
+    try:
+        with pytest.raises(BudamaError, match="hook"):
+            export.to_program(model, data.input_shape, tmp_path / "model.pt2")
+    finally:
+        handle.remove()
+
+
+def test_a_model_that_cannot_be_exported_is_one_line(tmp_path):
+    class Branching(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(1) if images.sum().item() > 0 else -images.flatten(1)
+
+    with pytest.raises(BudamaError) as told:
+        export.to_program(Branching(), (1, 2, 2), tmp_path / "model.pt2")
+    assert "\n" not in str(told.value)
+
+
+def test_the_example_classifies_an_image_as_the_pipeline_does(digits, tmp_path, capsys, monkeypatch):
+    folder, data, model, recipe = digits
+    export.write_example(tmp_path / "load_example.py", folder / "model", recipe, "ResNet8")
+    index = data.split("selection").indices[:8]
+    paths = []
+    for number, pixels in zip(index, data.pixels[index]):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(pixels[..., 0]).save(paths[-1])
+    monkeypatch.setattr(sys, "argv", ["load_example.py", *paths])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    runpy.run_path(str(tmp_path / "load_example.py"), run_name="__main__")
+    told = [line.split("  ")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    images = next(iter(datasets.batches(data, "selection", 8)))[0]
+    with torch.no_grad():
+        expected = [data.class_names[label] for label in model(images).argmax(1)]
+    assert told == expected
+
+
+def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path):
+    from sklearn.datasets import load_sample_images
+
+    for split, count in ("train", 6), ("val", 2):
+        for label, photo in zip("ab", load_sample_images().images):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for number in range(count):
+                part = photo[10 * number :, 25 * number :]
+                Image.fromarray(part).save(tmp_path / "data" / split / label / f"{split}{number}.png")
+    manifest = manifest_of(name="image_folder", root=str(tmp_path / "data"), image_size=64, test=None, selection=0.3)
+    data = datasets.open_data(manifest)
+    description = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}, "weights": None}
+    recipe = {
+        "model": description, "classes": 2, "input_shape": list(data.input_shape), "class_names": ["a", "b"],
+        "normalisation": {key: manifest[key] for key in ("mean", "std", "resize")},
+    }  # fmt: skip
+    checkpoint.save(tmp_path / "model", models.build(description, 2, data.input_shape), recipe=recipe)
+    export.write_example(tmp_path / "load_example.py", tmp_path / "model", recipe, "ResNet8")
+    script = (tmp_path / "load_example.py").read_text().split("model = checkpoint")[0]
+    namespace = {"__file__": str(tmp_path / "load_example.py")}
+    exec(compile(script, "load_example.py", "exec"), namespace)
+    images = next(iter(datasets.batches(data, "test", 8)))[0]
+    read = torch.cat([namespace["read"](tmp_path / "data" / path) for path in data.split("test").paths])
+    assert read.shape == images.shape
+    assert (read - images).abs().max() < 2 / 255 / min(data.std)  # pixels are rounded to 8 bits at different places
+
+
+@pytest.mark.long
+def test_the_stage_writes_a_folder_with_files_that_work(digits):
+    folder, data, _, _ = digits
+    spec = json.dumps({"export": {"formats": ["onnx", "torch_export"]}})
+    command = [sys.executable, "workflow/scripts/export.py", "--spec", spec, "--threads", "1", "--rounds", "7"]
+    command += ["--dataset", folder / "dataset.json", "--model", folder / "model", "--output", folder / "export"]
+    subprocess.run(command, check=True)
+    told = json.loads((folder / "export" / "export.json").read_text())
+    assert told["status"] == "ok"
+    assert told["formats"]["onnx"]["latency"]["onnx_ms"] > 0
+    assert {path.name for path in (folder / "export").iterdir()} == {
+        "export.json", "load_example.py", "model.onnx", "model.pt2",
+    }  # fmt: skip
+    Image.fromarray(data.pixels[0][..., 0]).save(folder / "digit.png")
+    example = [sys.executable, folder / "export" / "load_example.py", folder / "digit.png"]
+    assert "%" in subprocess.run(example, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.long
+def test_the_stage_passes_on_that_a_method_is_unavailable(tmp_path):
+    checkpoint.save_unavailable(tmp_path / "model", "no BatchNorm")
+    command = [sys.executable, "workflow/scripts/export.py", "--spec", '{"export": {"formats": ["onnx"]}}']
+    command += ["--dataset", "unread.json", "--model", tmp_path / "model", "--output", tmp_path / "export"]
+    subprocess.run(command, check=True)
+    assert json.loads((tmp_path / "export" / "export.json").read_text())["reason"] == "no BatchNorm"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", FIVE)
+def test_five_architectures_pruned_by_30_percent_agree_on_every_real_image(architecture, tmp_path):
+    data = datasets.open_data(manifest_of(image_size=64, channels=3))
+    description = {"source": "torchvision", "name": architecture, "arguments": {}, "weights": None}
+    model = pruned_on_real_images(description, data).model
+    everything = [batch for name in ("train", "selection", "test") for batch in datasets.batches(data, name, 128)]
+    written = export.write(tmp_path, model, ["onnx", "torch_export"], data.input_shape, everything)
+    for name, about in written.items():
+        print(architecture, name, about)
+        assert about["images"] == about["top1_equal"] > 1700
+        assert about["max_logit_difference"] < 1e-4
+        assert about["largest_logit"] > 0.01
+    assert np.unique(np.concatenate([model(images).argmax(1) for images, _ in everything[-2:]])).size > 1
