@@ -1,7 +1,7 @@
-"""Write envs/*.yaml from requirements.lock: of each environment, the packages that its stages import and what those need.
+"""Write envs/*.yaml from requirements.lock: the packages that each environment's stages import, and what those need.
 
-conda brings Python and pip alone; every other package is pinned in the `pip:` list, so that the versions are the same with
-and without --use-conda.
+conda brings Python and pip alone; every other package is pinned in the `pip:` list, so that the versions are the same
+with and without --use-conda.
 """
 
 import re
@@ -14,6 +14,8 @@ STAGES = {
     "torch": ("dataset", "baseline", "calibrate", "prune", "finetune", "benchmark", "export", "preview"),
     "report": ("aggregate", "report", "index"),
 }
+# What torch.onnx imports to export a model.
+UNSEEN = {"export": frozenset({"onnx", "onnxscript"})}
 HEADER = "# {stages}. Generated from requirements.lock by `make envs`; a test compares them.\n"
 
 
@@ -29,9 +31,15 @@ def environments() -> dict[str, str]:
 
 
 def imported(stage: str) -> frozenset[str]:
-    """Top-level names of the packages that a stage may import. Of budama.cli it is those alone that reading settings takes:
-    choosing a device takes torch, and is for the stages that have it anyway."""
-    return sources.packages(stage, leave_out=("budama.cli",)) | sources.packages("budama/config", leave_out=())
+    """Top-level names of the packages that a stage imports.
+
+    Of budama.cli, what reading settings takes: choosing a device takes torch, which the stages that do it have anyway.
+    """
+    return (
+        sources.packages(stage, leave_out=("budama.cli",))
+        | sources.packages("budama/config", leave_out=())
+        | UNSEEN.get(stage, frozenset())
+    )
 
 
 def _environment(stages: tuple[str, ...]) -> str:

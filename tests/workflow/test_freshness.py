@@ -1,0 +1,266 @@
+"""Only what is stale runs again, and everything that is stale does.
+
+The table below is the promise: an edit, and exactly the jobs that Snakemake plans after it on a finished run. The run is of
+`small` (methods wanda and random, seed 0, on the baseline `digits`) and of `elsewhere`, whose results were recorded and
+with which `small` compares itself.
+"""
+
+import os
+import re
+import shutil
+
+import chain
+import pytest
+import yaml
+
+INDEX = {"index"}
+REPORT = {"report"} | INDEX
+AGGREGATE = {"aggregate"} | REPORT
+BENCHMARK = {"benchmark"} | AGGREGATE
+FINETUNE = {"finetune wanda/seed-0", "finetune random/seed-0"} | BENCHMARK
+PRUNE = {"prune wanda", "prune random/seed-0"} | FINETUNE
+CALIBRATE = {"calibrate"} | PRUNE
+BASELINE = {"baseline"} | CALIBRATE
+EVERYTHING = {"dataset"} | BASELINE
+WANDA = {"prune wanda", "finetune wanda/seed-0"} | BENCHMARK
+ELSEWHERE = {"report elsewhere"}
+NOTHING = set()
+
+BASE, SCENARIO, RUN = "baselines/digits.yaml", "scenarios/small.yaml", "config.yaml"
+CODE, RESULTS = "workflow/scripts/budama", "results/scenarios/small"
+
+
+# --- edits -----------------------------------------------------------------------------------------------------------
+
+
+def put(file, key, value):
+    """Set a key, `section.key` in a section, in a configuration file."""
+
+    def edit(folder):
+        content = yaml.safe_load((folder / "config" / file).read_text())
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+        chain.write(folder, file, content)
+
+    return edit
+
+
+def swap(file, first, second):
+    """Exchange the values of two keys."""
+
+    def edit(folder):
+        content = yaml.safe_load((folder / "config" / file).read_text())
+        section, one, other = content, first, second
+        while "." in one:
+            section = section[one.partition(".")[0]]
+            one, other = one.partition(".")[2], other.partition(".")[2]
+        section[one], section[other] = section[other], section[one]
+        chain.write(folder, file, content)
+
+    return edit
+
+
+def reorder(file):
+    """Write the keys of a file, and of its sections, the other way round."""
+
+    def turned(value):
+        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    return lambda folder: chain.write(folder, file, turned(yaml.safe_load((folder / "config" / file).read_text())))
+
+
+def append(file, text):
+    def edit(folder):
+        with open(folder / file, "a", encoding="utf-8") as opened:
+            opened.write(text)
+
+    return edit
+
+
+def replace(file, pattern, text):
+    def edit(folder):
+        before = (folder / file).read_text()
+        after = re.sub(pattern, text, before, count=1)
+        assert after != before, f"{file} has no {pattern}"
+        (folder / file).write_text(after)
+
+    return edit
+
+
+def with_old_time(edit, file):
+    """An edit that leaves the file's time as it was, as unpacking an archive does."""
+
+    def edit_and_hide(folder):
+        status = os.stat(folder / file)
+        edit(folder)
+        os.utime(folder / file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    return edit_and_hide
+
+
+def touch(*patterns):
+    def edit(folder):
+        found = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
+        assert found
+        for path in found:
+            os.utime(path)
+
+    return edit
+
+
+def remove(path):
+    def edit(folder):
+        shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
+
+    return edit
+
+
+def install(name, version):
+    """Another version of a package: its metadata, found before that of the one that is installed."""
+
+    def edit(folder):
+        about = folder / f"installed/{name.replace('-', '_')}-{version}.dist-info/METADATA"
+        about.parent.mkdir(parents=True)
+        about.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+    return edit
+
+
+def scenario_beside(name, **changes):
+    """A new scenario like `small`, which config.yaml asks for too."""
+
+    def edit(folder):
+        content = yaml.safe_load((folder / "config" / SCENARIO).read_text())
+        chain.write(folder, f"scenarios/{name}.yaml", {**content, "scenario": name, **changes})
+        put(RUN, "scenarios", ["small", "elsewhere", name])(folder)
+
+    return edit
+
+
+def all_of(*edits):
+    def edit(folder):
+        for one in edits:
+            one(folder)
+
+    return edit
+
+
+def of(name, jobs):
+    """The same jobs for another scenario; the index is one for all."""
+    return {" ".join([(parts := job.split(" "))[0], name, *parts[1:]]) for job in jobs - INDEX} | (jobs & INDEX)
+
+
+CHANGE = "\n\nCHANGED = True\n"
+PRUNING = {"methods": ["wanda", "random"], "ratio": 0.3}
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+TABLE = [
+    ("nothing", lambda folder: None, NOTHING),
+    # the baseline file
+    ("baseline: title", put(BASE, "title", "Small net"), AGGREGATE),
+    ("baseline: model.arguments", put(BASE, "model.arguments.width", 12), BASELINE),
+    ("baseline: data.selection", put(BASE, "data.selection", 0.2), EVERYTHING),
+    ("baseline: data.test", put(BASE, "data.test", 0.3), EVERYTHING),
+    ("baseline: data.image_size", put(BASE, "data.image_size", 16), EVERYTHING),
+    ("baseline: data.augment", put(BASE, "data.augment", "none"), EVERYTHING),
+    ("baseline: calibration.coverage_threshold", put(BASE, "calibration.coverage_threshold", 0.5), CALIBRATE),
+    ("baseline: calibration.batches, as the splits hold the images", put(BASE, "calibration.batches", 3), EVERYTHING),
+    ("baseline: calibration in other batches", all_of(put(BASE, "calibration.batches", 4),
+                                                      put(BASE, "calibration.batch_size", 32)), CALIBRATE),
+    ("baseline: train.epochs", put(BASE, "train.epochs", 3), BASELINE),
+    ("baseline: train.optimizer", put(BASE, "train.optimizer", "adamw"), BASELINE),
+    ("baseline: seed", put(BASE, "seed", 1), EVERYTHING),
+    ("baseline: a key given its default", put(BASE, "data.protocol", "full"), NOTHING),
+    ("baseline: keys in another order", reorder(BASE), NOTHING),
+    ("baseline: a comment", append(f"config/{BASE}", "# two epochs are enough\n"), NOTHING),
+    # the scenario file: pruning
+    ("pruning.ratio", put(SCENARIO, "pruning.ratio", 0.4), PRUNE),
+    ("pruning.scope", put(SCENARIO, "pruning.scope", "global"), PRUNE),
+    ("pruning.steps", put(SCENARIO, "pruning.steps", 2), PRUNE),
+    ("pruning.match", put(SCENARIO, "pruning.match", "macs"), PRUNE),
+    ("pruning.round_to", put(SCENARIO, "pruning.round_to", 2), PRUNE),
+    ("pruning.ignore", put(SCENARIO, "pruning.ignore", ["*.conv1"]), PRUNE),
+    ("pruning.max_ratio", put(SCENARIO, "pruning.max_ratio", 0.5), PRUNE),
+    ("pruning.reestimate_batchnorm", put(SCENARIO, "pruning.reestimate_batchnorm", False), PRUNE),
+    ("one more method", put(SCENARIO, "pruning.methods", ["wanda", "random", "magnitude"]),
+     {"prune magnitude", "finetune magnitude/seed-0"} | BENCHMARK),
+    ("one method fewer", put(SCENARIO, "pruning.methods", ["wanda"]), BENCHMARK),
+    ("one more seed: random is pruned anew with each", put(SCENARIO, "seeds", [0, 1]),
+     {"finetune wanda/seed-1", "prune random/seed-1", "finetune random/seed-1"} | BENCHMARK),
+    ("another seed", put(SCENARIO, "seeds", [7]),
+     {"finetune wanda/seed-7", "prune random/seed-7", "finetune random/seed-7"} | BENCHMARK),
+    # the scenario file: the rest
+    ("title", put(SCENARIO, "title", "A small one"), AGGREGATE),
+    ("finetune.epochs", put(SCENARIO, "finetune.epochs", 2), FINETUNE),
+    ("finetune.learning_rate", put(SCENARIO, "finetune.learning_rate", 0.02), FINETUNE),
+    ("finetune.distill", put(SCENARIO, "finetune.distill", 0.5), FINETUNE),
+    ("finetune: two values swapped", all_of(put(SCENARIO, "finetune.learning_rate", 0.9),
+                                            put(SCENARIO, "finetune.momentum", 0.01)), FINETUNE),
+    ("benchmark.rounds", put(SCENARIO, "benchmark.rounds", 4), BENCHMARK),
+    ("export.formats", put(SCENARIO, "export.formats", ["onnx"]),
+     {"export wanda/seed-0", "export random/seed-0"}),
+    ("report.language", put(SCENARIO, "report.language", "en"), REPORT),
+    ("report.decimal", put(SCENARIO, "report.decimal", ","), REPORT),
+    ("report.compare_with", put(SCENARIO, "report.compare_with", []), REPORT),
+    ("scenario: keys in another order", reorder(SCENARIO), NOTHING),
+    ("scenario: a comment", append(f"config/{SCENARIO}", "# a comment\n"), NOTHING),
+    ("the recorded results", replace("config/scenarios/elsewhere.json", r'"date": "[^"]*"|"finetune_epochs": \d+',
+                                     '"finetune_epochs": 99'), {"aggregate elsewhere"} | ELSEWHERE | REPORT),
+    # which scenarios
+    ("a new scenario on the same baseline", scenario_beside("wide", seeds=[3]),
+     of("wide", {"prune wanda", "prune random/seed-3", "finetune wanda/seed-3", "finetune random/seed-3"} | BENCHMARK)),
+    ("a new scenario, not asked for", all_of(scenario_beside("wide"), put(RUN, "scenarios", ["small", "elsewhere"])),
+     NOTHING),
+    ("one scenario fewer", put(RUN, "scenarios", ["small"]), INDEX),
+    # code
+    ("code: a comment", append(f"{CODE}/training.py", "\n# a comment\n"), NOTHING),
+    ("code: a docstring", replace(f"{CODE}/training.py", r'"""', '"""Also: '), NOTHING),
+    ("code: layout", replace(f"{CODE}/training.py", r"\n\n\n", "\n\n\n\n\n"), NOTHING),
+    ("code: a change in training", append(f"{CODE}/training.py", CHANGE), BASELINE),
+    ("code: a change that keeps the file's time", with_old_time(append(f"{CODE}/training.py", CHANGE),
+                                                                f"{CODE}/training.py"), BASELINE),
+    ("code: a change in pruning", append(f"{CODE}/pruning.py", CHANGE), PRUNE),
+    ("code: a change in calibration", append(f"{CODE}/calibration.py", CHANGE), CALIBRATE),
+    ("code: a change in one criterion", append(f"{CODE}/criteria/data.py", CHANGE), PRUNE),
+    ("code: a change in statistics", append(f"{CODE}/statistics.py", CHANGE), AGGREGATE | {"aggregate elsewhere"} | ELSEWHERE),
+    ("code: a change in Turkish suffixes", append(f"{CODE}/reporting/turkish.py", CHANGE), REPORT | ELSEWHERE),
+    ("code: a change in a module imported late", append(f"{CODE}/datasets/batching.py", CHANGE), BASELINE),
+    ("code: a change in a stage's script", append("workflow/scripts/prune.py", CHANGE), PRUNE),
+    ("code: a change in how configuration is checked", append(f"{CODE}/schema.py", CHANGE), NOTHING),
+    ("code: a change in how progress is shown", append(f"{CODE}/progress.py", CHANGE), NOTHING),
+    ("a template of the report", append("workflow/report/templates/style.css", "\nb { color: red }\n"), REPORT | ELSEWHERE),
+    ("a caption of snakemake --report", append("workflow/report/summary.rst", "More.\n"), NOTHING),
+    ("every source touched", touch("workflow/**/*", "Snakefile", "config/**/*", "profiles/**/*"), NOTHING),
+    # versions
+    ("another torch", install("torch", "9.9"), EVERYTHING - {"dataset"}),
+    ("another torch-pruning", install("torch-pruning", "9.9"), PRUNE),
+    ("another scipy", install("scipy", "9.9"), AGGREGATE | {"aggregate elsewhere"} | ELSEWHERE),
+    ("another typst", install("typst", "9.9"), REPORT | ELSEWHERE),
+    ("another tqdm", install("tqdm", "9.9"), NOTHING),
+    ("the lock as text", append("requirements.lock", "# a comment\n"), NOTHING),
+    ("how jobs run", append("profiles/default/profile.yaml", "max-threads: 1\n"), NOTHING),
+    ("an environment of conda, where conda is not used", append("envs/torch.yaml", "# a comment\n"), NOTHING),
+    # results
+    ("a result touched", touch("results/baselines/digits/*.*", f"{RESULTS}/*.json"), NOTHING),
+    ("every result touched", touch("results/**/*"), NOTHING),
+    ("a checkpoint removed", remove(f"{RESULTS}/wanda/seed-0/model"), {"finetune wanda/seed-0"} | BENCHMARK),
+    ("a pruned checkpoint removed", remove(f"{RESULTS}/wanda/pruned"), WANDA),
+    ("a report removed", remove("reports/small/ozet_rapor.html"), REPORT),
+    ("results changed by hand", replace(f"{RESULTS}/results.json", '"scenario": "small"', '"scenario": "SMALL"'), REPORT),
+]  # fmt: skip
+
+
+def test_the_table_has_every_kind_of_edit():
+    assert len(TABLE) >= 40
+    assert len({name for name, _, _ in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize(("edit", "jobs"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_runs_again(work, monkeypatch, edit, jobs):
+    edit(work)
+    monkeypatch.syspath_prepend(work / "installed")
+    assert chain.plan(work) == jobs
