@@ -352,7 +352,7 @@ def test_a_test_image_that_also_trains_is_dropped_from_training(tmp_path):
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_cifar_is_read_as_published(tmp_path, name):
-    write_cifar(tmp_path, name)
+    write_cifar(tmp_path, name, train=50)
     manifest = build_manifest(settings(tmp_path, name=name, image_size=None), threads=1)
     assert manifest["input_shape"] == [3, 32, 32]
     assert manifest["counts"]["test"] == 20

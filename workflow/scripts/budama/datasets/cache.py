@@ -12,6 +12,7 @@ import shutil
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -77,17 +78,19 @@ class Store:
         return slots, digests, np.array(lengths, dtype=np.int64)
 
     def _folder(self, digests: list[str]) -> Path:
-        key = blake2b(f"{FORMAT} {self.shorter} {self.channels} {_boot()}\n".encode(), digest_size=12)
+        form = (FORMAT, self.shorter, self.channels, decoding.torchvision_decoder() is not None, _boot())
+        key = blake2b(repr(form).encode(), digest_size=12)
         key.update("".join(digests).encode())
         return FOLDER / key.hexdigest()
 
     def _open(self, folder: Path, limit: float) -> None:
         self.lock = _hold(folder)  # held while this process lives, so that no other one removes the folder
         _make_room(folder, limit - self.offsets[self.cached])
-        self.file = os.open(folder / "pixels", os.O_RDWR | os.O_CREAT, 0o644)
+        (folder / "pixels").touch()
+        self.file = open(folder / "pixels", "rb+", buffering=0)  # noqa: SIM115 (open as long as the store lives)
         total = int(self.offsets[self.cached])
-        if os.fstat(self.file).st_size < total:
-            os.truncate(self.file, total)  # sparse: takes space as images come in
+        if os.fstat(self.file.fileno()).st_size < total:
+            self.file.truncate(total)  # sparse: takes space as images come in
         done = folder / "done"
         with open(done, "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -100,7 +103,7 @@ class Store:
         view, at = memoryview(np.ascontiguousarray(image.numpy())).cast("B"), int(self.offsets[slot])
         try:
             while view:
-                written = os.pwrite(self.file, view, at)
+                written = os.pwrite(self.file.fileno(), view, at)
                 view, at = view[written:], at + written
             self.done[slot] = 1
         except OSError as error:
@@ -129,18 +132,18 @@ def _used_bytes(folder: Path) -> int:
     return 0
 
 
-def _hold(folder: Path) -> int:
+def _hold(folder: Path) -> BinaryIO:
     """A shared lock on a cache folder, made if need be; another process may just have removed it."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            lock = open(folder / "lock", "ab")  # noqa: SIM115 (held as long as the store lives)
             fcntl.flock(lock, fcntl.LOCK_SH)
             with suppress(FileNotFoundError):
-                if os.stat(folder / "lock").st_ino == os.fstat(lock).st_ino:
+                if os.stat(folder / "lock").st_ino == os.fstat(lock.fileno()).st_ino:
                     os.utime(folder)
                     return lock
-            os.close(lock)
+            lock.close()
 
 
 def _make_room(own: Path, room: float) -> None:
@@ -150,11 +153,7 @@ def _make_room(own: Path, room: float) -> None:
     for folder in others:
         if used <= room:
             return
-        with suppress(OSError):
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                used -= _used_bytes(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+        with suppress(OSError), open(folder / "lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            used -= _used_bytes(folder)
+            shutil.rmtree(folder, ignore_errors=True)

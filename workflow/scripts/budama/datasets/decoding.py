@@ -4,6 +4,9 @@ Every use of an image starts from that form, fresh from the file or from the cac
 what happened to be cached. It is just what scoring needs (`Resize`, then the middle); random crops are cut out of it.
 """
 
+from contextlib import suppress
+from functools import cache
+from importlib import util
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +57,31 @@ def _decoded(data: bytes, shorter: int, channels: int) -> torch.Tensor:
     return _upright(torch.from_numpy(images.pixels(image, channels).copy()), turned)
 
 
-def _by_torchvision(data: bytes, channels: int) -> torch.Tensor | None:
-    from torchvision.io import ImageReadMode, decode_jpeg
+@cache
+def torchvision_decoder():
+    """torchvision's JPEG decoder, the fastest at hand, as a torch operator; None where it cannot be loaded.
 
-    mode = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
-    try:
-        return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode).permute(1, 2, 0)
-    except RuntimeError:  # Pillow is more lenient, or tells better what is wrong
+    Its shared library is loaded by itself: importing torchvision takes seconds, and since 0.29 its Python function
+    warns at every call that a later release will move it elsewhere. Pillow then takes over.
+    """
+    found = util.find_spec("torchvision")
+    for folder in found.submodule_search_locations if found else ():
+        for library in sorted(Path(folder).glob("image*.so")):
+            with suppress(OSError, AttributeError):
+                torch.ops.load_library(library)
+                return torch.ops.image.decode_jpeg.default
+    return None
+
+
+def _by_torchvision(data: bytes, channels: int) -> torch.Tensor | None:
+    """uint8 [H, W, C], or None where torchvision is missing or finds fault: Pillow is more lenient, or tells why."""
+    decode_jpeg = torchvision_decoder()
+    if decode_jpeg is None:
+        return None
+    bytes_of_file = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    try:  # ImageReadMode's GRAY is 1, RGB is 3; the last argument would turn the image as EXIF says
+        return decode_jpeg(bytes_of_file, channels, False).permute(1, 2, 0)
+    except RuntimeError:
         return None
 
 

@@ -74,7 +74,9 @@ def opened(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise Unreadable("more pixels than Pillow's safety limit") from None
     except Exception as error:  # damaged headers raise whatever Pillow's parsers run into
-        raise Unreadable(f"damaged header ({_first_line(error)})") from None
+        reason = _first_line(error)
+        cut = "truncated" in reason.lower()
+        raise Unreadable("truncated in the header" if cut else f"damaged header ({reason})") from None
     if image.mode == "F":
         raise Unreadable("pixels are floating-point numbers, not 8 or 16 bits")
     return image

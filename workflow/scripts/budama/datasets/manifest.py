@@ -179,8 +179,8 @@ def _split(pool: Pool, data: dict, calibration_images: int, seed: int) -> tuple[
         raise BudamaError(f"{pool.place}: too few images to split ({counts}); every split needs at least one")
     calibration = train
     if calibration_images < len(train):
-        picked = splits.choose(pool.digests[train], pool.labels[train], calibration_images, seed, "calibration")
-        calibration = train[picked]
+        digests, labels = pool.digests[train], pool.labels[train]
+        calibration = train[splits.choose(digests, labels, calibration_images, seed, "calibration", leave=0)]
     mixed = np.argsort(splits.keys(pool.digests[calibration], seed, "calibration"), kind="stable")
     return {"train": train, "calibration": calibration[mixed], "selection": selection, "test": rows[test]}, duplicates
 

@@ -20,16 +20,16 @@ def keys(digests: np.ndarray, seed: int, part: str) -> np.ndarray:
     return _mix(digests ^ stream)
 
 
-def choose(digests: np.ndarray, labels: np.ndarray, wanted: int, seed: int, part: str) -> np.ndarray:
+def choose(digests: np.ndarray, labels: np.ndarray, wanted: int, seed: int, part: str, leave: int = 1) -> np.ndarray:
     """Choose about `wanted` images (all copies of an image or none), every class in proportion: bool [N].
 
-    A class of two or more different images keeps at least one outside the part, a class of one keeps it outside.
+    At least `leave` different images of each class stay outside.
     """
     unique, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     classes = labels[first]  # a copy that stands under another label follows the first one
     order = np.lexsort((keys(unique, seed, part), classes))
     counts = np.bincount(classes, minlength=int(labels.max()) + 1)
-    quota = _proportional(counts, round(wanted * len(unique) / len(digests)))
+    quota = _proportional(counts, round(wanted * len(unique) / len(digests)), leave)
     rank = np.empty(len(unique), dtype=np.int64)
     rank[order] = np.arange(len(unique)) - np.repeat(np.cumsum(counts) - counts, counts)
     return (rank < quota[classes])[inverse]
@@ -81,10 +81,10 @@ def _mix(value: np.ndarray) -> np.ndarray:
         return value ^ (value >> np.uint64(31))
 
 
-def _proportional(counts: np.ndarray, wanted: int) -> np.ndarray:
-    """Divide `wanted` among classes in proportion to `counts` (largest remainders), leaving one image of each class."""
+def _proportional(counts: np.ndarray, wanted: int, leave: int) -> np.ndarray:
+    """Divide `wanted` among classes in proportion to `counts` (largest remainders), leaving some of each class."""
     exact = counts * (wanted / max(counts.sum(), 1))
     quota = np.floor(exact).astype(np.int64)
     for index in np.argsort(quota - exact, kind="stable")[: wanted - quota.sum()]:
         quota[index] += 1
-    return np.minimum(quota, np.maximum(counts - 1, 0))
+    return np.minimum(quota, np.maximum(counts - leave, 0))

@@ -1,0 +1,354 @@
+"""Image files: how they are split, decoded, kept and cropped."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from imagefolders import encoded, one_folder, picture, settings, train_and_val, write
+from PIL import Image, ImageOps
+
+from budama import files
+from budama.datasets import augment, batches, build_manifest, decoding, images, open_data
+from budama.datasets import cache as caching
+from budama.errors import BudamaError
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """A small image folder, below a working directory of its own (the cache lies in the working directory)."""
+    monkeypatch.chdir(tmp_path)
+    return train_and_val(tmp_path / "images")
+
+
+@pytest.fixture
+def manifest(root) -> dict:
+    return build_manifest(settings(root), threads=2)
+
+
+def everything(data, split="train", batch_size=4, **options):
+    pairs = list(batches(data, split, batch_size, **options))
+    return torch.cat([images for images, _ in pairs]), torch.cat([labels for _, labels in pairs])
+
+
+def test_a_folder_with_train_and_val_is_taken_as_it_is(manifest, root):
+    assert manifest["counts"] == {"train": 16, "calibration": 4, "selection": 4, "test": 10}
+    assert manifest["class_names"] == ["cat", "dog"]
+    assert manifest["input_shape"] == [3, 32, 32]
+    assert manifest["resize"] == 37  # 32 × 256 / 224
+    assert manifest["augment"] == "standard"
+    assert manifest["normalisation"] == "imagenet"
+    assert manifest["title"] == "images"
+    assert all(path.startswith("val/") for path in manifest["splits"]["test"]["paths"])
+    assert all((root / path).is_file() for part in manifest["splits"].values() for path in part["paths"])
+
+
+def test_one_folder_of_class_folders_is_split_by_content(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one_folder(tmp_path / "a", classes=tuple("ABCDEFG"), count=10)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for number, path in enumerate(sorted((tmp_path / "b").rglob("*.jpg"))):
+        path.rename(path.with_name(f"{997 * number % 1009:04}.jpg"))  # other names in another order
+    first, second = (build_manifest(settings(tmp_path / name), threads=2) for name in "ab")
+    assert first["counts"] == {"train": 45, "calibration": 4, "selection": 11, "test": 14}
+    for split in first["splits"]:
+        assert set(first["splits"][split]["digests"]) == set(second["splits"][split]["digests"])
+    assert first["class_counts"]["test"] == [2] * 7
+
+
+def test_equal_images_in_one_folder_go_to_the_same_split(tmp_path):
+    one_folder(tmp_path, count=20)
+    for number in range(10):
+        shutil.copy(tmp_path / "cat" / f"{number:03}.jpg", tmp_path / "cat" / f"copy {number}.jpg")
+    manifest = build_manifest(settings(tmp_path), threads=2)
+    assert manifest["duplicates"] == {"policy": "refuse", "dropped": 0, "examples": [], "copies": 10}
+    homes = {}
+    for name in ("train", "selection", "test"):
+        for digest in manifest["splits"][name]["digests"]:
+            assert homes.setdefault(digest, name) == name
+
+
+def test_a_copied_test_image_is_refused_by_both_names_or_dropped(root):
+    shutil.copy(root / "val" / "cat" / "002.jpg", root / "train" / "cat" / "again.jpg")
+    with pytest.raises(
+        BudamaError, match=r"1 training images .* \(train/cat/again.jpg = val/cat/002.jpg\); remove them"
+    ):
+        build_manifest(settings(root), threads=1)
+    manifest = build_manifest(settings(root, duplicates="drop"), threads=1)
+    assert manifest["duplicates"]["examples"] == [{"train": "train/cat/again.jpg", "test": "val/cat/002.jpg"}]
+    assert manifest["counts"]["train"] + manifest["counts"]["selection"] == 20
+
+
+def test_an_image_under_two_classes_is_a_warning(tmp_path):
+    one_folder(tmp_path, count=10)
+    shutil.copy(tmp_path / "cat" / "001.jpg", tmp_path / "dog" / "cat.jpg")
+    manifest = build_manifest(settings(tmp_path), threads=1)
+    warning = next(warning for warning in manifest["warnings"] if warning["code"] == "label_conflicts")
+    assert warning["examples"] == ["dog/cat.jpg"]
+
+
+def test_validation_only_cuts_val_into_disjoint_parts_and_says_so(root):
+    shutil.rmtree(root / "train")
+    manifest = build_manifest(settings(root, protocol="validation_only", test=0.4), threads=1)
+    assert manifest["counts"] == {"train": 5, "calibration": 4, "selection": 1, "test": 4}
+    assert {"code": "validation_only", "images": 10} in manifest["warnings"]
+    assert all(path.startswith("val/") for path in manifest["splits"]["train"]["paths"])
+
+
+def test_imagenet_takes_class_folders_in_sorted_order_and_says_when_there_are_not_1000(tmp_path):
+    train_and_val(tmp_path, classes=("n02", "n01"))
+    manifest = build_manifest(settings(tmp_path, name="imagenet", image_size=None), threads=1)
+    assert manifest["class_names"] == ["n01", "n02"]
+    assert manifest["input_shape"] == [3, 224, 224]
+    assert manifest["resize"] == 256
+    assert {"code": "unexpected_classes", "classes": 2, "expected": 1000} in manifest["warnings"]
+
+
+def test_food101_is_read_as_torchvision_lays_it_out(tmp_path):
+    folder = tmp_path / "food-101"
+    one_folder(folder / "images", classes=("apple_pie", "waffles"), count=10)
+    for part, numbers in (("train", range(8)), ("test", range(8, 10))):
+        lines = [f"{name}/{number:03}" for name in ("apple_pie", "waffles") for number in numbers]
+        write(folder / "meta" / f"{part}.txt", "\n".join(lines).encode())
+    manifest = build_manifest(settings(tmp_path, name="food101"), threads=1)
+    assert manifest["counts"] == {"train": 13, "calibration": 4, "selection": 3, "test": 4}
+    assert manifest["splits"]["test"]["paths"][0] == "images/apple_pie/008.jpg"
+    assert everything(open_data(manifest), "test")[0].shape == (4, 3, 32, 32)
+
+
+def test_names_with_spaces_and_turkish_letters_are_fine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train_and_val(tmp_path / "çiçek fotoğrafları", classes=("gül", "Işıl papatya"))
+    manifest = build_manifest(settings(tmp_path / "çiçek fotoğrafları"), threads=1)
+    assert manifest["class_names"] == ["Işıl papatya", "gül"]
+    assert len(everything(open_data(manifest), "test")[0]) == 10
+
+
+def test_files_in_deeper_folders_and_through_links_are_found(root):
+    (root / "train" / "cat" / "deeper").mkdir()
+    (root / "train" / "cat" / "003.jpg").rename(root / "train" / "cat" / "deeper" / "3.JPG")
+    (root / "elsewhere").mkdir()
+    write(root / "elsewhere" / "x.png", encoded(picture(99), "PNG"))
+    (root / "train" / "cat" / "linked").symlink_to(root / "elsewhere")
+    manifest = build_manifest(settings(root), threads=1)
+    paths = manifest["splits"]["train"]["paths"] + manifest["splits"]["selection"]["paths"]
+    assert {"train/cat/deeper/3.JPG", "train/cat/linked/x.png"} <= set(paths)
+
+
+def test_files_that_are_no_images_by_name_are_counted_and_not_opened(root):
+    write(root / "train" / "cat" / "notes.txt", b"seen in the garden")
+    write(root / "train" / "cat" / ".DS_Store", b"\0")
+    manifest = build_manifest(settings(root), threads=1)
+    assert manifest["skipped"] == {"count": 1, "examples": ["train/cat/notes.txt"]}
+    assert manifest["unreadable"] == []
+
+
+def test_grey_folders_give_one_channel_unless_three_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train_and_val(tmp_path / "x-rays", mode="L")
+    manifest = build_manifest(settings(tmp_path / "x-rays"), threads=1)
+    assert manifest["input_shape"] == [1, 32, 32]
+    assert manifest["normalisation"] == "computed"
+    pictures, _ = everything(open_data(manifest), "train")
+    assert abs(pictures.mean()) < 0.2  # whole pictures were measured, their middles are shown
+    manifest = build_manifest(settings(tmp_path / "x-rays", channels=3), threads=1)
+    pictures, _ = everything(open_data(manifest), "test")
+    assert pictures.shape == (10, 3, 32, 32)
+
+
+def test_scoring_is_resize_and_centre_crop_as_torchvision_does_it(root, manifest):
+    from torchvision.transforms import v2
+
+    data = open_data(manifest)
+    shown, _ = everything(data, "test")
+    expected = v2.Compose([v2.Resize(37), v2.CenterCrop(32), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
+    mean, std = torch.tensor(data.mean).view(3, 1, 1), torch.tensor(data.std).view(3, 1, 1)
+    for image, path in zip(shown, data.split("test").paths, strict=True):
+        difference = image - (expected(Image.open(root / path)) - mean) / std
+        assert difference.abs().max() < 0.05  # two JPEG decoders and two resizings, rounded to 1/255
+
+
+@pytest.mark.parametrize("kind", ["light", "standard"])
+def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it(root, manifest, kind):
+    def epoch(data, workers, batch_size=4):
+        return everything(data, batch_size=batch_size, augment=kind, shuffle=True, seed=1, epoch=2, workers=workers)
+
+    fresh = epoch(open_data(manifest), workers=1)
+    data = open_data(manifest)
+    assert data.store.done[data.store.slots["train"]].all()
+    for workers in (1, 3):
+        assert all(map(torch.equal, fresh, epoch(data, workers)))
+    assert all(map(torch.equal, fresh, epoch(open_data(manifest | {"cache_gib": 0}), workers=2)))
+    assert all(map(torch.equal, fresh, epoch(data, 2, batch_size=8)))
+    ranks = [
+        everything(data, augment=kind, shuffle=True, seed=1, epoch=2, rank=rank, world=2)[0].unflatten(0, (4, 2))
+        for rank in range(2)
+    ]
+    assert torch.equal(torch.stack(ranks, dim=2).flatten(0, 2), fresh[0])
+
+
+def test_kept_images_are_not_decoded_again(root, manifest):
+    first = everything(open_data(manifest), "test")
+    for path in (root / "val").rglob("*.jpg"):
+        path.unlink()
+    assert all(map(torch.equal, first, everything(open_data(manifest), "test")))
+
+
+def test_the_cache_keeps_what_its_limit_allows_and_numbers_stay_the_same(root, manifest):
+    whole = everything(open_data(manifest), "test")
+    shutil.rmtree(".cache")
+    one_image = 37 * 46 * 3
+    data = open_data(manifest | {"cache_gib": 10.5 * one_image / 2**30})
+    for split in ("selection", "train", "test"):
+        everything(data, split)
+    assert data.store.done.sum() == 10
+    assert data.store.done[data.store.slots["selection"]].all()
+    assert all(map(torch.equal, whole, everything(data, "test")))
+
+
+def test_the_cache_of_other_images_makes_room(root, manifest):
+    everything(open_data(manifest), "train")
+    (old,) = caching.FOLDER.iterdir()
+    write(root / "train" / "cat" / "more.jpg", encoded(picture(77)))
+    other = build_manifest(settings(root), threads=1) | {"cache_gib": 100_000 / 2**30}
+    del manifest
+    gc.collect()  # the first store is not held any more
+    everything(open_data(other), "train")
+    assert old not in caching.FOLDER.iterdir()
+
+
+def test_a_full_disk_only_ends_the_keeping(root, manifest, capsys):
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
+import json
+from budama.datasets import batches, open_data
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+data = open_data(json.load(open("dataset.json")))
+data.store
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # every write beyond that fails, as on a full disk
+print(sum(float(images.double().sum()) for images, _ in batches(data, "test", 4)))
+"""
+    files.write_json("dataset.json", manifest)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("decoded images are not kept from here on (File too large)") == 1
+    total = sum(float(images.double().sum()) for images, _ in batches(open_data(manifest), "test", 4))
+    assert float(run.stdout) == total
+
+
+def test_two_processes_fill_one_cache_together(root, manifest):
+    expected = everything(open_data(manifest | {"cache_gib": 0}), "train")
+    files.write_json("dataset.json", manifest)
+    code = f"""
+import sys
+sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
+import json
+from budama.datasets import batches, open_data
+for images, labels in batches(open_data(json.load(open("dataset.json"))), "train", 4): pass
+"""
+    other = subprocess.Popen([sys.executable, "-c", code])
+    while other.poll() is None:
+        assert all(map(torch.equal, expected, everything(open_data(manifest), "train")))
+    assert other.returncode == 0
+    assert all(map(torch.equal, expected, everything(open_data(manifest), "train")))
+
+
+def test_a_loop_that_is_left_early_leaves_no_thread(root, manifest):
+    import threading
+
+    for _ in batches(open_data(manifest), "train", 2, workers=2):
+        break
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_exif_says(tmp_path, orientation):
+    image = picture(5, size=(60, 40))
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    path = write(tmp_path / "turned.jpg", encoded(image, quality=95, exif=exif))
+    checked = images.check(path)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert (checked.height, checked.width) == expected.shape[:2]
+    shown = decoding.decode(path, expected.shape[:2], expected.shape[:2], 3)
+    assert np.abs(shown.numpy().astype(int) - expected).max() <= 8  # Pillow's and torchvision's JPEG decoders
+
+
+KINDS = ("RGB PNG", "L PNG", "1 PNG", "P PNG", "RGBA PNG", "CMYK JPEG", "CMYK TIFF", "L JPEG", "RGB WEBP")
+KINDS += ("RGB BMP", "P GIF", "RGB TIFF", "YCbCr JPEG")
+
+
+@pytest.mark.parametrize(("mode", "format"), [kind.split() for kind in KINDS])
+def test_every_kind_of_picture_ends_as_8_bit_colour(tmp_path, mode, format):
+    image = picture(6, mode=mode)
+    path = write(tmp_path / "x.jpg", encoded(image, format))  # the content counts, not the name
+    assert images.check(path).reason is None
+    shown = decoding.decode(path, (40, 50), (40, 50), 3).numpy().astype(int)
+    expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert np.abs(shown - expected).max() <= 8
+
+
+def test_16_bit_pictures_keep_their_brightest_8_bits(tmp_path):
+    values = (np.arange(40 * 50).reshape(40, 50) * 32).astype(np.uint16)
+    path = write(tmp_path / "deep.png", encoded(Image.fromarray(values), "PNG"))
+    assert images.check(path).reason is None
+    assert np.array_equal(decoding.decode(path, (40, 50), (40, 50), 1)[..., 0].numpy(), values >> 8)
+
+
+def test_large_jpegs_are_scaled_while_they_are_decoded_and_look_the_same(tmp_path):
+    image = picture(8, size=(1600, 1200))
+    path = write(tmp_path / "large.jpg", encoded(image, quality=95))
+    kept = tuple(decoding.kept_sizes(np.array([[1200, 1600]]), 64)[0].tolist())
+    shown = decoding.decode(path, (1200, 1600), kept, 3).numpy().astype(int)
+    expected = np.asarray(image.resize(kept[::-1], Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(shown - expected).max() <= 6
+
+
+def test_a_strip_is_cut_to_four_times_its_height(tmp_path):
+    path = write(tmp_path / "strip.jpg", encoded(picture(9, size=(2000, 20))))
+    kept = tuple(decoding.kept_sizes(np.array([[20, 2000]]), 64)[0].tolist())
+    assert kept == (64, 256)
+    assert decoding.decode(path, (20, 2000), kept, 3).shape == (64, 256, 3)
+
+
+def test_a_picture_that_changed_since_the_manifest_is_told(root, manifest):
+    path = manifest["splits"]["test"]["paths"][0]
+    write(root / path, encoded(picture(1, size=(40, 90))))
+    with pytest.raises(BudamaError, match=rf"{path}: 40×90 pixels where dataset.json has 50×40; it has changed"):
+        everything(open_data(manifest), "test")
+    os.remove(root / path)
+    with pytest.raises(BudamaError, match=f"{path}: no such file, or a broken link; remove it, or run"):
+        everything(open_data(manifest), "test")
+
+
+def test_random_crops_have_the_area_and_aspect_of_random_resized_crop():
+    from torchvision.transforms import RandomResizedCrop
+
+    sizes = np.tile([[375, 500]], (4000, 1))
+    boxes = augment.resized_crops(sizes, augment.draws(0, 4000, 0, 0))
+    torch.manual_seed(0)
+    theirs = np.array(
+        [RandomResizedCrop.get_params(torch.zeros(3, 375, 500), (0.08, 1), (3 / 4, 4 / 3)) for _ in range(4000)]
+    )
+    top, left, height, width = boxes.T
+    assert min(top.min(), left.min()) >= 0
+    assert (top + height).max() <= 375
+    assert (left + width).max() <= 500
+    for ours, expected in zip(boxes.T, theirs.T):
+        assert ours.mean() == pytest.approx(expected.mean(), rel=0.08)
+        assert ours.std() == pytest.approx(expected.std(), rel=0.08)
+
+
+def test_random_numbers_of_an_image_depend_on_its_place_alone():
+    whole = augment.draws(0, 100, 7, 3)
+    assert np.array_equal(whole[30:55], augment.draws(30, 55, 7, 3))
+    assert not np.array_equal(whole, augment.draws(0, 100, 7, 4))
+    assert 0.45 < whole.mean() < 0.55
