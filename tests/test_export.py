@@ -117,8 +117,10 @@ def test_the_example_classifies_an_image_as_the_pipeline_does(digits, tmp_path, 
     assert told == expected
 
 
-def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path):
+def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path, monkeypatch):
     from sklearn.datasets import load_sample_images
+
+    monkeypatch.chdir(tmp_path)  # decoded images are kept below the working folder
 
     for split, count in ("train", 6), ("val", 2):
         for label, photo in zip("ab", load_sample_images().images):
