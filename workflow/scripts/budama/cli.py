@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from budama import config, files
+from budama import config, files, memory
 from budama.errors import BudamaError
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -76,6 +76,7 @@ def device(args: argparse.Namespace):
         raise BudamaError(f"--device is {args.device}; it must be auto, cpu, cuda or cuda:N")
     import torch
 
+    memory.keep_freed()
     torch.set_num_threads(threads(args))
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if args.device == "auto":

@@ -1,13 +1,11 @@
 """Which data sets there are, and where their files lie. Free of torch: Snakemake asks while it builds the DAG.
 
-Nothing is downloaded here. `locate` says in one line what is missing; `fingerprint` changes when the data changes,
+Nothing is downloaded here. `locate` says in one line what is missing; `fingerprint` changes when the data does,
 and not when files are merely touched.
 """
 
 import hashlib
-import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -17,7 +15,6 @@ from budama.errors import BudamaError
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 TRAIN, TEST = "train", "val"
-STAT_LIMIT = 100_000  # folders with more images are fingerprinted by names alone: asking for sizes takes minutes on NFS
 
 
 @dataclass(frozen=True)
@@ -133,19 +130,17 @@ def locate(data: dict) -> None:
 
 
 def fingerprint(data: dict) -> str:
-    """A short text that is equal as long as the data is: contents of small archives, else names and sizes."""
+    """A short text that is equal as long as the images of a published data set are: digests of its archives.
+
+    Folders of a user's own images (`imagenet`, `image_folder`) are read by `localdata.folder`.
+    """
     source = SOURCES[data["name"]]
     if data["name"] == "digits":
         return f"digits:{metadata.version('scikit-learn')}"
-    if source.stored == "files" and source.files:
+    folder = find_files(data) if source.stored == "arrays" else None
+    if folder is None:
         return source.canonical or ""
-    if source.stored == "arrays":
-        folder = find_files(data)
-        if folder is None:
-            return source.canonical or ""
-        return f"{data['name']}:" + "-".join(_content(_plain_or_gz(folder / name)) for name in source.files)
-    layout = find_layout(data)
-    return f"{data['name']}:" + "-".join(_listing(part) for part in (layout.train, layout.test) if part)
+    return f"{data['name']}:" + "-".join(_content(_plain_or_gz(folder / name)) for name in source.files)
 
 
 def digits_file() -> Path:
@@ -216,40 +211,3 @@ def _content(path: Path) -> str:
     if path.name.endswith("-ubyte"):
         return f"{zlib.crc32(data):08x}"
     return hashlib.md5(data, usedforsecurity=False).hexdigest()[:8]
-
-
-def _listing(folder: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    entries = sorted(_entries(folder, ""))
-    sized = len(entries) <= STAT_LIMIT
-    for name, path in entries:
-        digest.update(f"{name}\0{_size(path) if sized else ''}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _entries(folder: str | Path, prefix: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Names below `folder` with their paths. Loops of links end at a depth no real data set has."""
-    try:
-        with os.scandir(folder) as listing:
-            for entry in listing:
-                name = prefix + entry.name
-                if depth < 8 and _is_folder(entry):
-                    yield from _entries(entry.path, f"{name}/", depth + 1)
-                else:
-                    yield name, entry.path
-    except OSError as error:
-        yield f"{prefix} {error.errno}", str(folder)
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from budama.datasets import sources, splits
-from budama.datasets.manifest import digests_of
+from budama.datasets.pool import digests_of
 from budama.errors import BudamaError
 
 SAMPLE = 1000  # images of an array data set whose content is compared with the manifest
