@@ -1,0 +1,117 @@
+"""What calibration costs: all methods' statistics in one pass, against a plain forward and backward pass.
+
+Rival: the loop one would write for gradients alone, `model.eval(); cross_entropy(model(images), labels).backward()`, over
+the same images in the same memory format. Both sides take turns, in an order that alternates; the ratio is the median of
+five pairs, by CPU time of the process (by time of the device on a GPU), so that other jobs on the machine do not
+decide it. Memory: the greatest resident set (allocated memory on a GPU) with 2 and with 8 times as many.
+
+    python benchmarks/calibration.py [NAME ...] [--pairs 5] [--threads 1] [--device cpu] [--output FILE]
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
+
+import torch
+from torch.nn import functional
+
+from budama import calibration, models
+
+CASES = {  # model, image shape, classes, batch size, batches
+    "ResNet-20": (
+        {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 20}},
+        (3, 32, 32),
+        10,
+        128,
+        4,
+    ),
+    "ResNet-50": ({"source": "torchvision", "name": "resnet50"}, (3, 224, 224), 1000, 8, 2),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"these alone: {', '.join(CASES)}")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    results = {name: measure(*CASES[name], args) for name in args.names or CASES}
+    print("| model | plain pass | calibration | ratio (least to most of the pairs) | memory, four times the images |")
+    print("|---|---|---|---|---|")
+    for name, row in results.items():
+        print(
+            f"| {name} | {row['plain_seconds']:.2f} s | {row['calibration_seconds']:.2f} s "
+            f"| {row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f}) | {row['memory_growth_mib']:+.0f} MiB |"
+        )
+    print(
+        f"{platform.processor() or platform.machine()}, {args.threads} threads, {args.device}, torch {torch.__version__}"
+    )
+    if args.output:
+        args.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def measure(description: dict, shape, classes: int, size: int, count: int, args) -> dict:
+    model = models.build({"weights": None, **description}, classes, shape, weights=False)
+    model = model.to(args.device, memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(size, *shape, generator=generator).to(args.device, memory_format=torch.channels_last)
+    labels = torch.randint(classes, (size,), generator=generator).to(args.device)
+    batches = [(images, labels)] * count
+
+    def plain():
+        model.eval()
+        for x, y in batches:
+            model.zero_grad()
+            functional.cross_entropy(model(x), y).backward()
+
+    def calibrate():
+        model.zero_grad()
+        calibration.collect(model, batches, threshold=0.25, device=args.device)
+
+    times = {plain: [], calibrate: []}
+    for pair in range(-1, args.pairs):  # the first pair warms up
+        for side in (plain, calibrate) if pair % 2 else (calibrate, plain):
+            times[side].append(seconds(side, args.device))
+    times = {side: values[1:] for side, values in times.items()}
+    ratios = [ours / theirs for ours, theirs in zip(times[calibrate], times[plain])]
+    calibration.collect(model, batches * 2, threshold=0.25, device=args.device)
+    before = peak(args.device)
+    calibration.collect(model, batches * 8, threshold=0.25, device=args.device)
+    return {
+        "plain_seconds": statistics.median(times[plain]),
+        "calibration_seconds": statistics.median(times[calibrate]),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "memory_growth_mib": peak(args.device) - before,
+    }
+
+
+def seconds(function, device: str) -> float:
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = clock()
+    function()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def peak(device: str) -> float:
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
