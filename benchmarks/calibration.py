@@ -1,9 +1,9 @@
 """What calibration costs: all methods' statistics in one pass, against a plain forward and backward pass.
 
-Rival: the loop one would write for gradients alone, `model.eval(); cross_entropy(model(images), labels).backward()`, over
-the same images in the same memory format. Both sides take turns, in an order that alternates; the ratio is the median of
-five pairs, by CPU time of the process (by time of the device on a GPU), so that other jobs on the machine do not
-decide it. Memory: the greatest resident set (allocated memory on a GPU) with 2 and with 8 times as many.
+Rival: the loop one would write for gradients alone, `model.eval(); cross_entropy(model(images), labels).backward()`,
+over the same images in the same memory format. Both sides take turns, in an order that alternates; the ratio is the
+median of five pairs, by CPU time of the process (by the clock on a GPU), so that other jobs do not decide
+it. Memory: by how much the greatest resident set (allocated memory on a GPU) grows with four times the images.
 
     python benchmarks/calibration.py [NAME ...] [--pairs 5] [--threads 1] [--device cpu] [--output FILE]
 """
@@ -49,13 +49,10 @@ def main() -> None:
     print("| model | plain pass | calibration | ratio (least to most of the pairs) | memory, four times the images |")
     print("|---|---|---|---|---|")
     for name, row in results.items():
-        print(
-            f"| {name} | {row['plain_seconds']:.2f} s | {row['calibration_seconds']:.2f} s "
-            f"| {row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f}) | {row['memory_growth_mib']:+.0f} MiB |"
-        )
-    print(
-        f"{platform.processor() or platform.machine()}, {args.threads} threads, {args.device}, torch {torch.__version__}"
-    )
+        spread = f"{row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
+        times = f"{row['plain_seconds']:.2f} s | {row['calibration_seconds']:.2f} s"
+        print(f"| {name} | {times} | {spread} | {row['memory_growth_mib']:+.0f} MiB |")
+    print(f"{platform.machine()}, {args.threads} threads, {args.device}, torch {torch.__version__}")
     if args.output:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
 
