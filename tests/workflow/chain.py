@@ -37,6 +37,7 @@ CONFIG = {
 
 def lay_out(folder: Path) -> Path:
     """The workflow and the small configuration in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         ignore = {"ignore": shutil.ignore_patterns("__pycache__")} if copy is shutil.copytree else {}
