@@ -2,10 +2,11 @@
 
 Rival: `ImageFolder` + `RandomResizedCrop(224)` + `RandomHorizontalFlip` + `ToTensor` + `Normalize` with Pillow, in a
 `DataLoader` (`num_workers=0`), as in torchvision's references. budama: `batches(…, augment="standard")`, one worker,
-in the first epoch (JPEGs decoded, and kept decoded) and from the second (out of the memory-mapped cache). Both end in
-normalised float32 batches of 64 × 3 × 224 × 224 on the CPU. The images are generated, 500 × 375 and about 110 kB, as
-ImageNet's are on average. Each side lives in a process of its own and works while the other waits; medians of five
-pairs. Rates are by CPU time of the whole process, all threads together: what one core does, also beside other jobs.
+in the first epoch (JPEGs decoded, and kept decoded) and later ones (out of the memory-mapped cache). Both end in
+normalised float32 batches of 64 × 3 × 224 × 224 on the CPU; `later_uint8` stops at what a GPU is sent, which
+normalises there. The images are generated, 500 × 375 and about 110 kB, as ImageNet's are on average. Each side lives
+in a process of its own and works while the other waits; medians of five pairs. Rates are by CPU time of the whole
+process, all threads together: what one core does, also beside other jobs.
 
     python benchmarks/decoding.py [--images 512] [--pairs 5] [--output FILE]
 """
@@ -35,8 +36,10 @@ from torchvision import transforms
 
 from budama import memory
 from budama.datasets import batches, build_manifest, open_data
+from budama.datasets.reading import read_ahead
 
 SIDE, BATCH = 224, 64
+EPOCHS = 4  # the first, and three that the cache serves
 SETTINGS = {
     "name": "image_folder",
     "image_size": SIDE,
@@ -77,18 +80,16 @@ def measure(count: int, pairs: int) -> dict:
         sides[name], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs,), daemon=True).start()
     checked = [ask(sides[name], "warm up") for name in sides][1]
-    rates: dict[str, list[float]] = {"rival": [], "first": [], "later": []}
+    rates: dict[str, list[float]] = {"rival": [], "first": [], "later": [], "later_uint8": []}
     for pair in range(pairs):
         rates["rival"].append(ask(sides["rival"], pair))
-        first, later = ask(sides["budama"], pair)
-        rates["first"].append(first)
-        rates["later"].append(later)
+        for name, value in zip(("first", "later", "later_uint8"), ask(sides["budama"], pair), strict=True):
+            rates[name].append(value)
     for side in sides.values():
         side.send(None)
     return {
         "images_per_second_a_core": {name: round(statistics.median(values)) for name, values in rates.items()},
-        "ratio_first_epoch": round(statistics.median(map(operator.truediv, rates["first"], rates["rival"])), 2),
-        "ratio_later_epochs": round(statistics.median(map(operator.truediv, rates["later"], rates["rival"])), 2),
+        "ratio_to_rival": {name: ratio(rates[name], rates["rival"]) for name in rates if name != "rival"},
         "checked_per_second_a_core": round(checked),
         "rates": {name: [round(value) for value in values] for name, values in rates.items()},
         "images": count,
@@ -96,6 +97,10 @@ def measure(count: int, pairs: int) -> dict:
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}",
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": pillow_version},
     }
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    return round(statistics.median(map(operator.truediv, ours, theirs)), 2)
 
 
 def ask(side, request):
@@ -127,9 +132,10 @@ def serve_budama(requests) -> None:
             continue
         shutil.rmtree(".cache")
         data = open_data(manifest)
-        epochs = range(10 * pair, 10 * pair + 2)
         settings = {"augment": "standard", "shuffle": True, "workers": 1, "memory_format": torch.channels_last}
-        requests.send([rate(batches(data, "train", BATCH, epoch=epoch, **settings)) for epoch in epochs])
+        rates = [rate(batches(data, "train", BATCH, epoch=epoch, **settings)) for epoch in range(EPOCHS)]
+        ahead = rate(read_ahead(batches(data, "train", BATCH, epoch=EPOCHS, **settings).plan, workers=1, pinned=False))
+        requests.send((rates[0], statistics.median(rates[1:]), ahead))
 
 
 def rival():

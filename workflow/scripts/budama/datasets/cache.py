@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import PIL
+import simplejpeg
 import torch
 
 from budama.datasets import decoding
 from budama.progress import log
 
 FOLDER = Path(".cache/budama/images")
+VERSIONS = (PIL.__version__, simplejpeg.__version__, torch.__version__)
 FORMAT = 1  # counts up when `decoding` changes what is kept
 PRIORITY = ("selection", "calibration", "train", "test")  # most often read first, for the case that not all fit
 FREE_SHARE = 0.5  # of the disk's free space that is taken at most
@@ -78,7 +81,7 @@ class Store:
         return slots, digests, np.array(lengths, dtype=np.int64)
 
     def _folder(self, digests: list[str]) -> Path:
-        form = (FORMAT, self.shorter, self.channels, decoding.torchvision_decoder() is not None, _boot())
+        form = (FORMAT, VERSIONS, self.shorter, self.channels, _boot())
         key = blake2b(repr(form).encode(), digest_size=12)
         key.update("".join(digests).encode())
         return FOLDER / key.hexdigest()

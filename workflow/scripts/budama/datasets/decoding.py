@@ -4,12 +4,10 @@ Every use of an image starts from that form, fresh from the file or from the cac
 what happened to be cached. It is just what scoring needs (`Resize`, then the middle); random crops are cut out of it.
 """
 
-from contextlib import suppress
-from functools import cache
-from importlib import util
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 import torch
 
 from budama.datasets import images
@@ -44,44 +42,24 @@ def decode(path: str | Path, size: tuple[int, int], kept: tuple[int, int], chann
 
 
 def _decoded(data: bytes, shorter: int, channels: int) -> torch.Tensor:
-    """uint8 [H, W, C], upright, perhaps smaller than the file's. torchvision is the fastest where it serves."""
+    """uint8 [H, W, C], upright, perhaps smaller than the file's. simplejpeg is the fastest at hand where it serves."""
     image = images.opened(data)
     turned = images.orientation(image)
     if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
         scale = min(image.size) // (SPARE * shorter)
         if scale < 2:
-            pixels = _by_torchvision(data, channels)
+            pixels = _fast(data, channels)
             if pixels is not None:
                 return _upright(pixels, turned)
         image.draft(image.mode, (image.width // scale, image.height // scale) if scale > 1 else image.size)
     return _upright(torch.from_numpy(images.pixels(image, channels).copy()), turned)
 
 
-@cache
-def torchvision_decoder():
-    """torchvision's JPEG decoder, the fastest at hand, as a torch operator; None where it cannot be loaded.
-
-    Its shared library is loaded by itself: importing torchvision takes seconds, and since 0.29 its Python function
-    warns at every call that a later release will move it elsewhere. Pillow then takes over.
-    """
-    found = util.find_spec("torchvision")
-    for folder in found.submodule_search_locations if found else ():
-        for library in sorted(Path(folder).glob("image*.so")):
-            with suppress(OSError, AttributeError):
-                torch.ops.load_library(library)
-                return torch.ops.image.decode_jpeg.default
-    return None
-
-
-def _by_torchvision(data: bytes, channels: int) -> torch.Tensor | None:
-    """uint8 [H, W, C], or None where torchvision is missing or finds fault: Pillow is more lenient, or tells why."""
-    decode_jpeg = torchvision_decoder()
-    if decode_jpeg is None:
-        return None
-    bytes_of_file = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    try:  # ImageReadMode's GRAY is 1, RGB is 3; the last argument would turn the image as EXIF says
-        return decode_jpeg(bytes_of_file, channels, False).permute(1, 2, 0)
-    except RuntimeError:
+def _fast(data: bytes, channels: int) -> torch.Tensor | None:
+    """uint8 [H, W, C] by libjpeg-turbo; None where it finds fault: Pillow is more lenient, or tells what is wrong."""
+    try:
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB"))
+    except ValueError:
         return None
 
 
