@@ -102,6 +102,11 @@ class Graph:
         root = producer(parts)
         repeats = 1
         for member in parts:
+            if int(member.idxs.max()) >= _width(member):
+                raise BudamaError(
+                    f"{root} cannot be pruned: the dependency graph does not follow its channels to {member.name}; "
+                    f"leave it out with pruning.ignore: [{root}]"
+                )
             blocks = self._blocks(member)
             if blocks > 1 and not (len(member.idxs) == size and torch.equal(member.idxs, member.roots)):
                 raise BudamaError(
@@ -121,6 +126,13 @@ class Graph:
         if isinstance(module, nn.MultiheadAttention):
             return module.num_heads
         return self.heads.get(module, 1) if member.role == "out" else 1
+
+
+def _width(member: Member) -> int:
+    """Channels that the member's layer has on the side of its role."""
+    if member.axis is not None:
+        return member.module.shape[member.axis]
+    return channels.width(member.module, "out" if member.role == "out" else "in")
 
 
 def producer(group: Sequence[Member]) -> str:

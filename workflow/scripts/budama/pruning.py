@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -249,6 +250,7 @@ class _Run:
                 self._verify(self.state.without([alone]))
             except Exception:
                 culprits.append(group.name)
+            gc.collect()  # a dependency graph is full of cycles: without this, every trial's copy of the model stays
         if not culprits:
             raise BudamaError(f"the pruned model does not work: {' '.join(str(error).split())[:300]}") from error
         raise BudamaError(
