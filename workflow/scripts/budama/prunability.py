@@ -45,6 +45,9 @@ def _keep_width(model: nn.Module) -> Iterator[nn.Module]:
         if _is(module, "Attention", "timm") and hasattr(module, "qkv"):
             # One projection for q, k and v of all heads: the width of a head stays, the embedding around it is pruned.
             yield module.qkv
+        elif _is(module, "SplitAttn", "timm"):
+            # Channels are reshaped into the splits that attention chooses among.
+            yield from (module.conv, module.fc2)
     if _is(model, "SwinTransformer"):
         # Windows are cut out of the embedding by reshapes; only the hidden layers of the MLPs can be followed.
         hidden = [mlp[0] if isinstance(mlp, nn.Sequential) else mlp.fc1 for mlp in _mlps(model)]
