@@ -1,8 +1,14 @@
 """The report before it has a form: sections of paragraphs, lists, tables, figures and notes, their text being `inline.Inline`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from budama.reporting.inline import Inline
+from budama.reporting.inline import Inline, to_plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MatplotlibFigure
 
 
 @dataclass(frozen=True)
@@ -89,16 +95,23 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """`svg` is a whole file; `caption` says what to see in it, `alternative` says it in full to who cannot see it."""
+    """`draw` makes the matplotlib figure; `caption` says what to see in it, `alternative` tells who cannot see it everything."""
 
     name: str
     title: Inline
     caption: Inline
     alternative: Inline
-    svg: str
+    draw: Callable[[], "MatplotlibFigure"]
     wide: bool = False
     number: int = 0
     kind: str = "figure"
+
+    @cached_property
+    def svg(self) -> str:
+        """A whole SVG file, drawn when it is first asked for."""
+        from budama.reporting import figures
+
+        return figures.save(self.draw(), to_plain(self.title), to_plain(self.alternative))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ MARKS = "*`"
 HIDDEN = {ord(mark): chr(0xE000 + i) for i, mark in enumerate(MARKS)}
 SHOWN = {ord(hidden): chr(mark) for mark, hidden in HIDDEN.items()}
 MINUS, ISOLATE, END_ISOLATE = "\u2212", "\u2068", "\u2069"
+BRACKETS = re.compile(r"\[[-+\d][-+\d., ]*\](?![(\[:])|[\[\]]")  # an interval, which is no link; or a bracket
 UNBROKEN = re.compile(r"[−+]?%[\d.,]*\d|\[[−+\d][−+\d., ]*\]")
 PATTERN = re.compile(r"\*\*(?P<bold>.+?)\*\*|`(?P<code>[^`]+)`", re.DOTALL)
 
@@ -107,7 +108,7 @@ def _markdown(text: str, first: bool) -> str:
     text = re.sub(r"&(?=#|\w)", "&amp;", text.replace(MINUS, "-").replace("\n", " "))
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # "p < 0.001" stays readable in the source
     text = re.sub(r"([\\`*_|~])", r"\\\1", text)
-    text = re.sub(r"\](?=[(\[:])", r"\\]", text)  # a link or its definition; an interval's brackets are none
+    text = BRACKETS.sub(lambda match: match[0] if len(match[0]) > 1 else "\\" + match[0], text)
     text = re.sub(r"(?<=[A-Za-z0-9])\\_(?=[A-Za-z0-9])", "_", text)  # snake_case needs no escape
     if first:  # what would begin a heading, a quotation or a list
         text = re.sub(r"^(\s*)([#>+-])(?=\s)", r"\1\\\2", text)

@@ -11,7 +11,7 @@ from budama.reporting.results import Results
 
 def entries(found: list[Results], folder: Path) -> list[dict]:
     """A row for every scenario, by name as people count (TS2 before TS10); links to those forms that lie in `folder`."""
-    return [_entry(results, folder) for results in sorted(found, key=lambda results: _natural(results.scenario))]
+    return [_entry(results, folder) for results in sorted(found, key=lambda results: _natural(results.name))]
 
 
 def _natural(name: str) -> list:
@@ -27,8 +27,8 @@ def _entry(results: Results, folder: Path) -> dict:
     size, flops = ([results.change(row, key) for row in results.rows] for key in ("size_mib", "gmacs"))
     scope = results.pruning.get("scope")
     return {
-        "name": data(results.scenario),
-        "title": data(results.content.get("title") or ""),
+        "name": data(results.name),
+        "title": data(results.scenario if results.scenario != results.name else ""),
         "recorded": bool(results.recorded),
         "links": _links(results.scenario, folder),
         "model": data(results.model.get("title") or "-"),
@@ -43,7 +43,7 @@ def _entry(results: Results, folder: Path) -> dict:
         "size": _range(size, language.change),
         "flops": _range(flops, language.change),
         "date": (str(results.content.get("date") or ""), data(language.day(results.content.get("date")) or "-")),
-        "search": to_plain(data(" ".join([results.scenario, str(results.content.get("title") or ""), *_words(results)]))),
+        "search": to_plain(data(" ".join([results.scenario, results.name, *_words(results)]))),
     }
 
 

@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from budama.reporting import figures
 from budama.reporting.figures import GRID, INK, MUTED, PAPER
 
-KEPT = LinearSegmentedColormap.from_list("kept", ["#5b1e66", "#a63d77", "#de7a6c", "#f6c08a", "#f7f1e3"])
-CHANGE = LinearSegmentedColormap.from_list("change", ["#9c3f00", "#e59a5c", "#f6f4f1", "#7fb2da", "#0a4f86"])
+KEPT = LinearSegmentedColormap.from_list("kept", ["#5b1e66", "#a63d77", "#de7a6c", "#f6c08a", "#f7f1e3"], N=48)
+CHANGE = LinearSegmentedColormap.from_list("change", ["#9c3f00", "#e59a5c", "#f6f4f1", "#7fb2da", "#0a4f86"], N=48)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def lines(panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_numb
             axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             axis.set_xlabel(x_axis if axis is axes[-1] else "")
         axis.grid(bool(stages), axis="x")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     for axis, (_, series) in zip(axes, panels):
         ends = [(line.y[-1], line.label, figures.style(line.method)[0]) for line in series]
         if reference:
@@ -208,7 +208,7 @@ def _outermost(points: list[Point]) -> list[Point]:
 
 def _label_points(figure: Figure, axes, points: list[Point], origin: Point) -> None:
     """Names beside the points: right of them, or left where their paths run to the right; moved apart where they would overlap."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     axes.annotate(origin.label, (origin.x, origin.value), xytext=(9, 0), textcoords="offset points", ha="left", va="center", fontsize=8.5)
     to_pixels = axes.transData
     low, high = axes.get_window_extent().y0 + 6, axes.get_window_extent().y1 - 6

@@ -1,5 +1,6 @@
 """A scenario's results as sections and figures read them: what is missing is None, and names have their titles."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Results:
     def __init__(self, content: dict, language: Language):
         self.content, self.language = content, language
         self.scenario = str(content["scenario"])
+        self.by_name = False
         self.baseline: dict = content["baseline"]
         self.variants: list[dict] = content["variants"]
         self.pruning: dict = content.get("pruning") or {}
@@ -127,12 +129,16 @@ class Results:
         ratio = (row.get("latency") or {}).get("ratio")
         return 100 * (ratio - 1) if ratio else 100 * (row["latency_ms"] / self.baseline["latency_ms"] - 1)
 
+    def control(self) -> dict:
+        """The A/A control: {"ratio", "interval", "within"}, or nothing where none was made."""
+        return (self.content.get("controls") or {}).get("aa") or {}
+
     def timing(self, row: dict) -> str:
         """Whether a row's time fell, rose, or is "equal" to the baseline's: its interval, and the A/A control's, decide."""
         interval = self.time_interval(row)
         if not interval:
             return "equal" if abs(self.time_change(row)) < 0.05 else "fell" if self.time_change(row) < 0 else "rose"
-        low, high = (self.content.get("controls") or {}).get("aa", {}).get("interval") or (1, 1)
+        low, high = self.control().get("interval") or (1, 1)
         return "fell" if interval[1] < min(low, 1) else "rose" if interval[0] > max(high, 1) else "equal"
 
     def interval(self, row: dict) -> tuple[float, float] | None:
@@ -176,8 +182,8 @@ class Results:
 
     @property
     def name(self) -> str:
-        """What the report calls the scenario in running text."""
-        return self.scenario
+        """What the report calls the scenario: its title; its name where it has none, or where titles would be mixed up."""
+        return self.scenario if self.by_name else str(self.content.get("title") or self.scenario)
 
     def short(self, row: dict) -> str:
         """The method's short name: Coverage."""
@@ -198,7 +204,11 @@ class Results:
     def reason(self, row: dict) -> str:
         """Why a variant was not measured: in the report's language where the catalogue has it, else as the program told it."""
         told = str(row.get("reason") or "?")
-        return str((self.language.entry("reasons") or {}).get(told, told))
+        for pattern, sentence in (self.language.entry("reasons") or {}).items():
+            expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(pattern))
+            if match := re.fullmatch(expression, told):
+                return sentence.format_map(match.groupdict())
+        return told
 
     def describe(self, method: str) -> Inline | None:
         """A line on how the method scores a channel, where the catalogue has one."""

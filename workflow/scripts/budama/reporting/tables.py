@@ -33,10 +33,10 @@ def comparison(results: Results, ratio: float | None) -> Table:
             Cell(Inline(f"**{name}**"), sort=str(name)),
             _with_interval(results, row),
             _signed(results, results.loss(row) if row is not results.baseline else None),
-            _cell(row.get("size_mib"), results.size(row["size_mib"], False) if row.get("size_mib") else None),
+            _measured(results, row.get("size_mib"), lambda value: results.size(value, False)),
             _change(results, row, "size_mib"),
-            _cell(row.get("latency_ms"), language.milliseconds(row["latency_ms"]) if row.get("latency_ms") is not None else None),
-            _cell(row.get("gmacs"), results.flops(row["gmacs"], False) if row.get("gmacs") else None),
+            _measured(results, row.get("latency_ms"), language.milliseconds),
+            _measured(results, row.get("gmacs"), lambda value: results.flops(value, False)),
             _change(results, row, "gmacs"),
         ]
         return found + ([_cell(row["parameters"], language.number(row["parameters"], 0))] if parameters else [])
@@ -146,6 +146,25 @@ def latency(results: Results) -> Table:
     return Table("latency", say("latency.table"), [Column(title, i > 0) for i, title in enumerate(titles)], rows)
 
 
+def timings(results: Results) -> Table | None:
+    """The time ratio in every setting that was timed (batch, precision, compiled), where there are more than two."""
+    say = results.language.say
+    rows = [row for row in results.rows if row.get("timings")]
+    keys = ("batch_size", "precision", "compile")
+    settings = list(dict.fromkeys(tuple(timing.get(key) for key in keys) for row in rows for timing in row["timings"]))
+    if len(settings) < 3:
+        return None
+    head = [Column(say("comparison.columns.method"), False)]
+    head += [Column(say("latency.how", batch=batch, precision=name, compile=compiled)) for batch, name, compiled in settings]
+    found = []
+    for row in rows:
+        own = {tuple(timing.get(key) for key in keys): timing for timing in row["timings"]}
+        name = results.with_ratio(row)
+        cells = [Cell(Inline(f"**{data(name)}**"), sort=name), *(_ratio(results, own.get(how) or {}) for how in settings)]
+        found.append(TableRow(cells))
+    return Table("timings", say("latency.settings"), head, found)
+
+
 def fate(results: Results, stages: list[str]) -> Table:
     """Accuracy on the selection images after each stage."""
     say, language = results.language.say, results.language
@@ -179,6 +198,11 @@ def _slug(ratio: float | None) -> str:
 
 def _cell(value: float | None, text: str | None) -> Cell:
     return Cell(Inline("-")) if value is None or text is None else Cell(data(text), sort=value)
+
+
+def _measured(results: Results, value: float | None, show) -> Cell:
+    """A quantity that every row should have, or that it was not measured."""
+    return Cell(results.language.say("words.not_measured")) if value is None else Cell(data(show(value)), sort=value)
 
 
 def _signed(results: Results, value: float | None) -> Cell:

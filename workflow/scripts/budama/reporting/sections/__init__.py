@@ -20,7 +20,10 @@ from budama.reporting.sections import (
 
 def build(results: Results, others: list[Results]) -> Document:
     """The whole report in the reference report's order, then what lies beneath it. `others` are compared with, in order."""
-    say = results.language.say
+    say, every = results.language.say, [results, *others]
+    if len({one.name for one in every}) < len(every):
+        for one in every:
+            one.by_name = True
     sections = [
         *configuration.sections(results),
         *comparison.sections(results),
@@ -32,7 +35,6 @@ def build(results: Results, others: list[Results]) -> Document:
         *comparison.pairs(results),
         *conditions.sections(results),
     ]
-    title = results.content.get("title")
     facts = [data(value) for value in (results.model.get("title"), results.dataset.get("title")) if value]
     if results.recorded:
         facts.append(say("document.recorded"))
@@ -41,7 +43,7 @@ def build(results: Results, others: list[Results]) -> Document:
     return Document(
         language=results.language.code,
         title=say("document.title", name=results.name),
-        subtitle=data(title) if title and title != results.scenario else Inline(""),
+        subtitle=data(results.scenario) if results.name != results.scenario else Inline(""),
         facts=facts,
         summary=[*summary.blocks(results), *conditions.warnings(results)],
         sections=_numbered(sections),

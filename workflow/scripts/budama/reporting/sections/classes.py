@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from budama.reporting import figures, plots
+from budama.reporting import plots
 from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.results import CONTROLS, Results
@@ -26,18 +26,14 @@ def sections(results: Results) -> list[Section]:
     half = SHOWN // 2
     chosen = order if count <= SHOWN else np.concatenate([order[:half], order[-half:]])
     title, axis = say("classes.figure"), to_plain(say("classes.axis"))
-    drawing = plots.heatmap(
-        [to_plain(data(results.with_ratio(row))) for row in rows],
-        [to_plain(data(names[i])) for i in chosen],
-        values[:, chosen],
-        axis,
-        lambda value: language.number(value, 1),
-        diverging=True,
-    )
+    labels = [to_plain(data(results.with_ratio(row))) for row in rows], [to_plain(data(names[i])) for i in chosen]
+
+    def draw():
+        return plots.heatmap(*labels, values[:, chosen], axis, lambda value: language.number(value, 1), diverging=True)
+
     items = [say("classes.item", name=names[i], change=float(mean[i])) for i in chosen]
     alternative = Inline("; ".join(items) + ".")
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    figure = Figure("classes", title, _caption(results, names, mean, order), alternative, svg, wide=True)
+    figure = Figure("classes", title, _caption(results, names, mean, order), alternative, draw, wide=True)
     return [Section("classes", say("classes.title"), [*_noise(results, mean), figure])]
 
 

@@ -1,6 +1,6 @@
 """The comparison: the main table of every ratio, the accuracies as a figure, every pair with its p value."""
 
-from budama.reporting import figures, plots, tables
+from budama.reporting import plots, tables
 from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.inline import Inline, to_plain
 from budama.reporting.plots import Point
@@ -44,10 +44,13 @@ def accuracy(results: Results) -> Figure:
         groups.append((heading, points))
     value = results.baseline.get("accuracy_percent")
     reference = (value, to_plain(say("names.baseline"))) if value is not None else None
-    drawing = plots.forest(groups, to_plain(say("comparison.figure.axis")), _axis(results), reference=reference)
+    axis = to_plain(say("comparison.figure.axis"))
+
+    def draw():
+        return plots.forest(groups, axis, _axis(results), reference=reference)
+
     title, alternative = say("comparison.figure.title"), _alternative(results)
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    return Figure("accuracy", title, _caption(results), alternative, svg)
+    return Figure("accuracy", title, _caption(results), alternative, draw)
 
 
 def _caption(results: Results) -> Inline:

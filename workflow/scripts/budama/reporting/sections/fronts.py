@@ -1,6 +1,6 @@
 """Accuracy against multiply–accumulates and against parameters (or size): who lies on the Pareto front."""
 
-from budama.reporting import figures, plots
+from budama.reporting import plots
 from budama.reporting.document import Figure
 from budama.reporting.inline import Inline, to_plain
 from budama.reporting.plots import Point
@@ -48,18 +48,18 @@ def _figure(results: Results, rows: list[dict], topic: str, key: str, scale: flo
     x_decimals = next(d for d in (0, 1, 2, 3, 4, 5, 6) if spread >= 4 * 10**-d or d == 6)
     heights = [p.value for p in [*points, origin]]
     y_decimals = 0 if max(heights) - min(heights) >= 6 else 1
-    drawing = plots.scatter(
-        points, origin, *axes,
-        lambda value: language.number(value, x_decimals), lambda value: language.number(value, y_decimals),
-        paths=results.grid, front=to_plain(say("balance.figure.front")),
-    )  # fmt: skip
+    numbers = (lambda value: language.number(value, x_decimals)), (lambda value: language.number(value, y_decimals))
+    front = to_plain(say("balance.figure.front"))
+
+    def draw():
+        return plots.scatter(points, origin, *axes, *numbers, paths=results.grid, front=front)
+
     items = [
         say("balance.figure.item", name=label, cost=show(row[key]), accuracy=row["accuracy_percent"])
         for label, row in [(name, baseline), *((results.with_ratio(row), row) for row in rows)]
     ]
     alternative = Inline("; ".join(items) + ".")
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    return Figure(f"accuracy-{topic}", title, _caption(results, rows, key, show), alternative, svg)
+    return Figure(f"accuracy-{topic}", title, _caption(results, rows, key, show), alternative, draw)
 
 
 def _caption(results: Results, rows: list[dict], key: str, show) -> Inline:

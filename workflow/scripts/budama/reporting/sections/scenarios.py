@@ -1,6 +1,6 @@
 """One section for each other scenario: what differed in the settings, and what became of the methods that both tested."""
 
-from budama.reporting import figures, plots
+from budama.reporting import plots
 from budama.reporting.document import Bullets, Cell, Column, Figure, Section, Table, TableRow
 from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.results import Results
@@ -146,12 +146,15 @@ def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], c
     rows.sort(key=lambda row: -row[2])
     names = (to_plain(data(results.name)), to_plain(data(other.name)))
     plain = [(to_plain(data(label)), *rest) for label, *rest in rows]
-    drawing = plots.dumbbell(plain, names, to_plain(say(f"scenarios.figure.axis{kept}")), lambda v: language.number(v, 0 if v == int(v) else 1))
+    axis = to_plain(say(f"scenarios.figure.axis{kept}"))
+
+    def draw():
+        return plots.dumbbell(plain, names, axis, lambda value: language.number(value, 0 if value == int(value) else 1))
+
     widest = max(rows, key=lambda row: abs(row[2] - row[3]))
     texts = {"here": results.name, "other": other.name}
     title = say(f"scenarios.figure.title{kept}", **texts)
     caption = say("scenarios.figure.caption", names=[r[0] for r in rows], name=widest[0], gap=widest[2] - widest[3], **texts)
     items = [say("scenarios.figure.item", name=label, here=here, other=there) for label, _, here, there in rows]
     alternative = Inline("; ".join(items) + ".")
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    return Figure(f"with-{_slug(other.name)}", title, caption, alternative, svg)
+    return Figure(f"with-{_slug(other.name)}", title, caption, alternative, draw)

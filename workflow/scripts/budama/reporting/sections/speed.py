@@ -1,6 +1,6 @@
 """Çıkarım Süresi: times against the baseline with intervals, the A/A control, throughput and memory."""
 
-from budama.reporting import figures, plots, tables
+from budama.reporting import plots, tables
 from budama.reporting.document import Callout, Figure, Paragraph, Section
 from budama.reporting.inline import Inline, to_plain
 from budama.reporting.plots import Point
@@ -20,17 +20,20 @@ def sections(results: Results) -> list[Section]:
     opening = [Paragraph(Inline(f"{setting} {control}"))] if within else [
         Paragraph(setting), Callout(say("warnings.names.aa"), control)]  # fmt: skip
     blocks = [*opening, _figure(results, rows), *_shape(results, rows), tables.latency(results)]
+    if every := tables.timings(results):
+        blocks.append(every)
     return [Section("latency", say("latency.title"), blocks)]
 
 
 def _control(results: Results) -> tuple[Inline, bool]:
     """The A/A control in words, and whether all is well (a control that was not made is no alarm)."""
-    say, control = results.language.say, (results.content.get("controls") or {}).get("aa")
-    if not control or control.get("ratio") is None or not control.get("interval"):
+    say, control = results.language.say, results.control()
+    if control.get("ratio") is None or not control.get("interval"):
         return say("latency.aa.missing"), True
     low, high = control["interval"]
     within = control.get("within", low <= 1 <= high)
-    return say(f"latency.aa.{'within' if within else 'outside'}", ratio=control["ratio"], low=low, high=high), bool(within)
+    kind = "outside" if not within else "within" if low <= 1 <= high else "close"
+    return say(f"latency.aa.{kind}", ratio=control["ratio"], low=low, high=high), bool(within)
 
 
 def _figure(results: Results, rows: list[dict]) -> Figure:
@@ -42,17 +45,19 @@ def _figure(results: Results, rows: list[dict]) -> Figure:
             Point(to_plain(results.short(row)), row["method"], row["latency"]["ratio"], results.time_interval(row)) for row in own
         ]
         groups.append((to_plain(language.share(ratio)) if results.grid and ratio is not None else "", points))
-    band = ((results.content.get("controls") or {}).get("aa") or {}).get("interval")
+    band = results.control().get("interval")
     reference = (1.0, to_plain(say("latency.reference")))
     axis, title = to_plain(say("latency.axis")), say("latency.figure")
-    drawing = plots.forest(groups, axis, lambda v: language.number(v, 2), reference=reference, band=band)
+
+    def draw():
+        return plots.forest(groups, axis, lambda value: language.number(value, 2), reference=reference, band=band)
+
     items = []
     for row in rows:
         low, high = results.time_interval(row) or (None, None)
         items.append(say("latency.item", name=results.with_ratio(row), ratio=row["latency"]["ratio"], low=low, high=high))
     alternative = Inline("; ".join(items) + ".")
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    return Figure("latency", title, _caption(results, rows, bool(band)), alternative, svg)
+    return Figure("latency", title, _caption(results, rows, bool(band)), alternative, draw)
 
 
 def _caption(results: Results, rows: list[dict], band: bool) -> Inline:

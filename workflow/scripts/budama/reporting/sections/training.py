@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from budama.reporting import figures, plots, tables
+from budama.reporting import plots, tables
 from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.plots import Line
@@ -48,12 +48,15 @@ def _fate(results: Results) -> list[Section]:
         items.append(say("fate.item", name=results.with_ratio(row), values=" → ".join(language.number(y) for y in ys)))
     names = [to_plain(say(f"names.stages.{stage}")) for stage in stages]
     axis, title = to_plain(say("fate.axis")), say("fate.figure")
-    drawing = plots.lines(_panels(results, lines), "", axis, lambda v: language.number(v, 0), stages=names)
+    panels = _panels(results, lines)
+
+    def draw():
+        return plots.lines(panels, "", axis, lambda value: language.number(value, 0), stages=names)
+
     alternative = Inline("; ".join(items) + ".")
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
     images = (results.dataset.get("counts") or {}).get("selection")
     intro = say("fate.intro", images=images) if images else say("fate.intro_plain")
-    figure = Figure("fate", title, _fate_caption(results, rows), alternative, svg)
+    figure = Figure("fate", title, _fate_caption(results, rows), alternative, draw)
     return [Section("fate", say("fate.title"), [Paragraph(intro), figure, tables.fate(results, stages)])]
 
 
@@ -104,12 +107,14 @@ def _layers(results: Results) -> list[Section]:
         labels.append(_group_label(results, ratio, own))
         values.append(kept)
     axis, title = to_plain(say("layers.axis")), say("layers.figure")
-    shown = np.array(values, dtype=float)
-    drawing = plots.heatmap(labels, [to_plain(n) for n in names], shown, axis, lambda v: language.number(v, 0))
+    shown, columns = np.array(values, dtype=float), [to_plain(name) for name in names]
+
+    def draw():
+        return plots.heatmap(labels, columns, shown, axis, lambda value: language.number(value, 0))
+
     alternative = _layers_alternative(results, rows)
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
     caption = _layers_caption(results, rows, names, shares, identical=len(groups) == len(results.ratios) < len(rows))
-    return [Section("layers", say("layers.title"), [Figure("layers", title, caption, alternative, svg, wide=True)])]
+    return [Section("layers", say("layers.title"), [Figure("layers", title, caption, alternative, draw, wide=True)])]
 
 
 def _kept(row: dict, names: list[str]) -> list[float]:
@@ -177,17 +182,18 @@ def _curves(results: Results) -> list[Section]:
     axis, title = to_plain(say("curves.axis")), say("curves.figure")
     value = next((r["fate"].get("baseline_percent") for r, _ in rows if r.get("fate")), None)
     reference = (value, to_plain(say("names.baseline"))) if value is not None else None
-    drawing = plots.lines(
-        _panels(results, lines), to_plain(say("curves.epoch")), axis, lambda v: language.number(v, 1), reference=reference
-    )
+    panels, epoch = _panels(results, lines), to_plain(say("curves.epoch"))
+
+    def draw():
+        return plots.lines(panels, epoch, axis, lambda value: language.number(value, 1), reference=reference)
+
     items = [
         say("curves.item", name=results.with_ratio(row), first=line.y[0], last=line.y[-1], epochs=len(line.x))
         for row, line in rows
     ]
     alternative = Inline("; ".join(items) + ".")
     caption = _curves_caption(results, rows)
-    svg = figures.save(drawing, to_plain(title), to_plain(alternative))
-    return [Section("curves", say("curves.title"), [Figure("curves", title, caption, alternative, svg)])]
+    return [Section("curves", say("curves.title"), [Figure("curves", title, caption, alternative, draw)])]
 
 
 def _curve(results: Results, row: dict) -> Line | None:

@@ -1,0 +1,69 @@
+"""Results to render in tests: the invented sample, the recorded scenarios of this project, and a large grid."""
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+
+from budama import config, recorded
+from budama.reporting import sections
+from budama.reporting.document import Document
+from budama.reporting.language import Language
+from budama.reporting.results import Results
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(__file__).with_name("data")
+
+
+@cache
+def _sample() -> str:
+    return (DATA / "results_sample.json").read_text(encoding="utf-8")
+
+
+def sample() -> dict:
+    """Six methods, two ratios, three seeds; a new copy, so a test may change it."""
+    return json.loads(_sample())
+
+
+def single(ratio: float = 0.3) -> dict:
+    """The sample with one ratio alone."""
+    content = sample()
+    for key in ("variants", "ranking", "comparisons"):
+        content[key] = [entry for entry in content[key] if entry["ratio"] == ratio]
+    content["pruning"]["ratio"] = ratio
+    return content
+
+
+def from_record(name: str) -> dict:
+    """results.json of a recorded scenario, as the aggregate stage writes it."""
+    scenario = config.load_scenario(ROOT / f"config/scenarios/{name}_recorded.yaml")
+    return json.loads(json.dumps(recorded.aggregate(config.stage_settings("aggregate", scenario))))
+
+
+def grid(methods: int = 9, ratios: int = 3, seeds: int = 5, layers: int = 53, classes: int = 100, epochs: int = 30) -> dict:
+    """The sample's first row multiplied: methods × ratios, with many layers, classes and epochs."""
+    content = sample()
+    names = ["coverage", "wanda", "magnitude", "taylor", "random", "scratch", "fpgm", "bn_scale", "lamp", "hessian"]
+    template, rows, ranking = content["variants"][0], [], []
+    for r in range(ratios):
+        ratio = round(0.1 + 0.2 * r, 2)
+        for m, method in enumerate(names[:methods]):
+            row = copy.deepcopy(template) | {"variant": f"{method}-{ratio}", "method": method, "ratio": ratio}
+            row["accuracy_percent"] = 93 - 2 * r - 0.3 * m
+            row["seeds"] = [template["seeds"][0] | {"seed": s, "accuracy_percent": 93 - 2 * r - 0.3 * m + 0.02 * s} for s in range(seeds)]
+            row["layers"] = [{"name": f"layer{i // 9}.{i % 9}.conv1", "before": 64, "after": 64 - 6 * r - (i * m) % 7} for i in range(layers)]
+            row["history"] = [
+                {"seed": s, "epochs": [{"epoch": e, "train_loss": 1.0, "selection_accuracy_percent": 93 - 9 / e - r} for e in range(1, epochs + 1)]}
+                for s in range(seeds)
+            ]
+            row["per_class_change_points"] = [((7 * c + 3 * m) % 11 - 8) / 2 for c in range(classes)]
+            rows.append(row)
+            ranking.append({"rank": m + 1, "ratio": ratio, "variants": [row["variant"]], "tie_p": None, "tie_p_holm": None})
+    content["dataset"]["class_names"] = [f"class {c}" for c in range(classes)]
+    return content | {"variants": rows, "ranking": ranking, "comparisons": [], "against_random": [], "seeds": list(range(seeds))}
+
+
+def document(content: dict, *others: dict, code: str = "tr", decimal: str = ".") -> tuple[Document, Language]:
+    """The report of results, compared with others, and its language."""
+    language = Language(code, decimal)
+    return sections.build(Results(content, language), [Results(other, language) for other in others]), language

@@ -1,0 +1,225 @@
+"""The forms of a report: Markdown, HTML, PDF and figures hold the same, harmlessly, and come out the same each time."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from markdown_it import MarkdownIt
+from pypdf import PdfReader
+from reports import ROOT, document, from_record, grid, sample, single
+
+from budama import files
+from budama.reporting import inline, overview, render
+from budama.reporting.language import Language
+from budama.reporting.results import Results
+
+HOSTILE = [
+    "<script>alert(1)</script>", "a|b|c", "\"q\" 'q' `q`", "**bold** *it* _u_ ~~s~~", "[x](javascript:alert(1))", "![x](http://a.b/c)",
+    "😀 senaryo", "שלום עולם", "مرحبا", "\u202etxt.exe", "$x^2$ #let y = 1 \\n @ref", "&lt;b&gt; &#60;i&#62;", "# başlık\n- madde",
+    "a\x00b\x07c", "{{ 7 * 7 }} {% raw %}", "http://example.org/",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.text, self.ids, self._open = [], "", [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self._open):
+            self.text += data
+
+
+def hostile(name: str) -> dict:
+    """The sample with one name everywhere a user's or a data set's word can stand."""
+    content = single()
+    content |= {"scenario": name, "title": name, "date": name, "configuration": {"note": name, name: [name]}}
+    content["model"]["title"] = content["dataset"]["title"] = name
+    content["dataset"]["class_names"] = [name] * 10
+    content["environment"] |= {"cpu": name, name: name}
+    content["variants"][0]["method"] = name
+    content["variants"][0]["layers"][0]["name"] = name
+    content["variants"][-1] |= {"method": name + "2", "reason": name}
+    content["warnings"] = [{"code": name, name: name}, {"code": "unavailable", "variant": name, "reason": name},
+                           {"code": "label_conflicts", "count": 2, "examples": [name]}]  # fmt: skip
+    return content
+
+
+def mixed(turn: int) -> dict:
+    """The sample with another hostile name at every place."""
+    names = HOSTILE[turn:] + HOSTILE[:turn]
+    content = hostile(names[0])
+    content["dataset"]["class_names"] = names[:10]
+    for row, name in zip(content["variants"], names):
+        row["method"] = name
+        for layer, other in zip(row["layers"] or [], names):
+            layer["name"] = other
+    return content
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_harmless_in_markdown(name):
+    doc, language = document(hostile(name), hostile(name) | {"scenario": name + "!"})
+    source = render.markdown(doc, language)
+    rendered = Page(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(source))
+    allowed = {"h1", "h2", "h3", "p", "strong", "em", "ul", "ol", "li", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "sub", "br",
+               "img", "code", "pre", "details", "summary", "hr"}  # fmt: skip
+    assert {tag for tag, _ in rendered.tags} <= allowed
+    assert all(a["src"].startswith("figures/") for tag, a in rendered.tags if tag == "img")
+    tables = re.findall(r"(?:^\|.*\n)+", source, re.MULTILINE)
+    assert all(len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1 for table in tables)
+    shown = inline.to_plain(inline.data(name)).strip("\u2068\u2069")
+    assert " ".join(shown.split()) in " ".join(rendered.text.split())
+
+
+@pytest.mark.parametrize("turn", [0, 5, 10])
+def test_names_are_harmless_in_html_and_figures(turn):
+    doc, language = document(mixed(turn))
+    page = Page(render.html(doc, language))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [a for _, a in page.tags if any(key.startswith("on") for key in a)]
+    assert not [a for _, a in page.tags if str(a.get("href", "#"))[:1] not in "#d"]  # anchors and the empty icon
+    for name in HOSTILE[turn:][:5]:
+        assert inline.to_plain(inline.data(name)).strip() in page.text
+    assert len(page.ids) == len(set(page.ids))
+    for figure in doc.figures:
+        tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(figure.svg).iter()}
+        assert not {"script", "image", "foreignObject", "a"} & tags
+
+
+def test_names_are_harmless_in_pdf():
+    everything = " ".join(inline.data(name) for name in HOSTILE)
+    content = hostile("<b> | \" ' # $x$ \\ @ref *a* _b_ 😀 שלום " + everything)
+    doc, language = document(content)
+    text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(render.pdf(doc, language))).pages)
+    for piece in ("<script>", "$x$", "@ref", "*a*", "{{ 7"):
+        assert piece in text
+
+
+def test_the_pdf_holds_the_letters_the_numbers_and_its_fonts():
+    pdf = PdfReader(io.BytesIO(render.pdf(*document(from_record("ts3"), from_record("ts2")))))
+    text = " ".join("".join(page.extract_text() for page in pdf.pages).split())
+    assert set("ğşıİçöüĞŞÇÖÜ") - set("ĞŞÇÖÜ") <= set(text)
+    for piece in ("Doğruluk-Verimlilik Dengesi", "Çıkarım Süresi", "%96.1", "79.67", "−6.46", "Karşılaştırmalı Sonuçlar", "TS2 ile"):
+        assert piece in text
+    assert pdf.metadata.title == "TS3 Test Senaryosu - Özet Rapor"
+    for page in pdf.pages:
+        for font in page["/Resources"]["/Font"].values():
+            descendant = font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
+            assert {"/FontFile2", "/FontFile3"} & set(descendant)
+
+
+@pytest.mark.parametrize("code", ["tr", "en"])
+def test_all_forms_hold_every_number_of_the_tables(code):
+    doc, language = document(from_record("ts4"), code=code)
+    blocks = [block for section in doc.sections for block in section.blocks if block.kind == "table"]
+    cells = {inline.to_plain(cell.text) for block in blocks for row in block.rows for cell in row.cells[1:]} - {"-", "·"}
+    page = Page(render.html(doc, language)).text
+    pdf = "".join(p.extract_text() for p in PdfReader(io.BytesIO(render.pdf(doc, language))).pages)
+    assert len(cells) > 30
+    for cell in cells:
+        assert cell in page
+        assert cell in pdf
+        assert cell.replace("−", "-") in render.markdown(doc, language)
+
+
+def test_a_page_needs_nothing_else_and_says_so():
+    text = render.html(*document(sample()))
+    page = Page(text)
+    assert not [tag for tag, a in page.tags if tag in ("link", "img", "iframe", "object") and not a.get("href", "").startswith("data:")]
+    assert "default-src 'none'" in text
+    assert not re.search(r"url\((?!#)", text)
+    assert dict(page.tags)["html"]["lang"] == "tr"
+    pictures = [a for tag, a in page.tags if tag == "svg"]
+    assert len(pictures) >= 7
+    assert all(a["role"] == "img" and a["aria-labelledby"] for a in pictures)
+    assert {a["href"][1:] for tag, a in page.tags if tag == "a" and a["href"].startswith("#")} <= set(page.ids)
+
+
+def test_figures_keep_text_as_text_and_tell_what_they_show():
+    doc, _ = document(sample())
+    for figure in doc.figures:
+        root = ElementTree.fromstring(figure.svg)
+        names = {element.tag.rpartition("}")[2]: element.text for element in root.iter()}
+        assert names["title"] == inline.to_plain(figure.title)
+        assert len(names["desc"]) > 40
+        assert "text" in names
+        assert inline.to_plain(figure.caption).endswith(".")
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    for run in ("a", "b"):
+        render.write(*document(single(), from_record("ts3")), tmp_path / run)
+    written = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(written) > 10
+    for path in written:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+
+
+def test_a_figure_of_an_older_run_does_not_stay(tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/layers.svg").touch()
+    render.write(*document(from_record("ts3")), tmp_path)
+    assert not (tmp_path / "figures/layers.svg").exists()
+    linked = set(re.findall(r"\]\((figures/.*?)\)", (tmp_path / "ozet_rapor.md").read_text()))
+    assert {f"figures/{path.name}" for path in (tmp_path / "figures").iterdir()} == linked
+
+
+def test_nine_methods_three_ratios_and_five_seeds_render_in_time(tmp_path):
+    files.write_json(tmp_path / "results.json", grid())
+    command = [sys.executable, "workflow/scripts/report.py", "--spec", '{"scenario": "grid", "report": {}}']
+    before = os.times()
+    subprocess.run([*command, "--results", tmp_path / "results.json", "--output-dir", tmp_path], cwd=ROOT, check=True)
+    after = os.times()  # processor time: what else runs on the machine does not count
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 20
+    assert len((tmp_path / "ozet_rapor.html").read_bytes()) < 3_000_000
+
+
+def test_a_report_imports_no_torch():
+    code = "import sys; import report, index, budama.reporting.plots; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow/scripts", check=True)
+
+
+def test_a_wrong_file_is_told_in_a_line(tmp_path):
+    files.write_json(tmp_path / "metrics.json", {"status": "ok"})
+    command = [sys.executable, "workflow/scripts/report.py", "--spec", "{}", "--results", tmp_path / "metrics.json", "--output-dir", tmp_path]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.strip().endswith("it must be a results.json that the aggregate stage wrote")
+
+
+def test_the_index_lists_scenarios_as_people_count_and_links_what_exists(tmp_path):
+    language = Language("tr")
+    contents = [sample() | {"scenario": f"TS{n}", "title": None} for n in (10, 2, 1)] + [hostile("<script>|")]
+    (tmp_path / "TS2").mkdir()
+    for form in ("html", "pdf"):
+        (tmp_path / "TS2" / f"ozet_rapor.{form}").touch()
+    text = render.index(overview.entries([Results(c, language) for c in contents], tmp_path), language)
+    page = Page(text)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    links = [a["href"] for tag, a in page.tags if tag == "a" and "ozet_rapor" in a.get("href", "")]
+    assert [link for link in links if link.startswith("TS2/")] == ["TS2/ozet_rapor.html", "TS2/ozet_rapor.html", "TS2/ozet_rapor.pdf"]
+    order = [text.index(f'data-sort="TS{n}"') for n in (1, 2, 10)]
+    assert order == sorted(order)
+
+
+def test_an_empty_index_is_a_page():
+    assert "Henüz raporlanmış senaryo yok" in render.index([], Language("tr"))
