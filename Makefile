@@ -1,18 +1,17 @@
 # Needs Python 3.11 or newer, make and git; the rest is set up in .venv, with the versions in requirements.lock.
 PYTHON ?= python3
-SCENARIO ?= demo
 BIN := .venv/bin
 READY := .venv/.requirements-are-installed
 JOBS ?= 2
 
 .PHONY: report test lint setup envs docs
 
-report: $(READY)  ## compute what is stale of a scenario and render its report: make report SCENARIO=demo
-	$(BIN)/snakemake --cores all --config scenarios=$(SCENARIO)
-	@echo && echo "The report: $(CURDIR)/reports/$(SCENARIO)/ozet_rapor.html"
+report: $(READY)  ## compute what is stale and render the reports of config/config.yaml, or of SCENARIO=name
+	$(BIN)/snakemake --cores all $(if $(SCENARIO),--config scenarios=$(SCENARIO))
+	@echo && echo "Reports:" && ls $(CURDIR)/reports/*/ozet_rapor.html
 
-test: $(READY)  ## the fast tests, minutes
-	$(BIN)/python -m pytest -n $(JOBS)
+test: $(READY)  ## the fast tests, some minutes; the others: .venv/bin/python -m pytest -m long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
