@@ -24,4 +24,4 @@ onerror:
 rule all:
     default_target: True
     input:
-        results_of_chosen,
+        products_of_chosen,

@@ -249,8 +249,11 @@ TABLE = [
     ("a result touched", touch("results/baselines/digits/*.*", f"{RESULTS}/*.json"), NOTHING),
     ("every result touched", touch("results/**/*"), NOTHING),
     ("a checkpoint removed", remove(f"{RESULTS}/wanda/seed-0/model"), {"finetune wanda/seed-0"} | BENCHMARK),
-    ("a pruned checkpoint removed", remove(f"{RESULTS}/wanda/pruned"), WANDA),
-    ("a report removed", remove("reports/small/ozet_rapor.html"), REPORT),
+    ("a pruned checkpoint removed, whose fine-tuning is done", remove(f"{RESULTS}/wanda/pruned"), NOTHING),
+    ("a pruned checkpoint removed, and what came of it", all_of(remove(f"{RESULTS}/wanda/pruned"),
+                                                               remove(f"{RESULTS}/wanda/seed-0/model")), WANDA),
+    ("a table removed", remove(f"{RESULTS}/results.csv"), AGGREGATE),
+    ("a report removed", remove("reports/small/ozet_rapor.md"), REPORT),
     ("results changed by hand", replace(f"{RESULTS}/results.json", '"date": "2', '"date": "1'), REPORT),
 ]  # fmt: skip
 

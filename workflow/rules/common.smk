@@ -192,15 +192,20 @@ def report_spec(wildcards):
     return provenance.spec("report", values, {path: localdata.content(Path(path)) for path in compared(wildcards)[1]})
 
 
-def results_of_chosen(wildcards):
-    """The reports of the scenarios that config/config.yaml lists, and the exports that those ask for."""
-    exports = [
-        f"{folder}/export"
-        for name in CHOSEN
-        if scenario(name).export["formats"]
-        for folder in fine_tuned(name).values()
-    ]
-    return ["reports/index.html", *(f"reports/{name}/ozet_rapor.html" for name in CHOSEN), *exports]
+def products_of_chosen(wildcards):
+    """All that the scenarios in config/config.yaml are for: reports, tables, fine-tuned models, and exports of these.
+
+    What is between (pruned models, calibration, benchmark.json) may be removed once they are there.
+    """
+    products = ["reports/index.html"]
+    for name in CHOSEN:
+        products += [f"reports/{name}/ozet_rapor.{form}" for form in ("md", "html", "pdf")] + [
+            f"reports/{name}/figures"
+        ]
+        products += [f"results/scenarios/{name}/results.{form}" for form in ("csv", "parquet", "json")]
+        products += fine_tuned(name, "model").values()
+        products += fine_tuned(name, "export").values() if scenario(name).export["formats"] else []
+    return products
 
 
 def all_cores(wildcards):
