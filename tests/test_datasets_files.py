@@ -114,13 +114,15 @@ def test_imagenet_takes_class_folders_in_sorted_order_and_says_when_there_are_no
 def test_food101_is_read_as_torchvision_lays_it_out(tmp_path):
     folder = tmp_path / "food-101"
     one_folder(folder / "images", classes=("apple_pie", "waffles"), count=10)
-    for part, numbers in (("train", range(8)), ("test", range(8, 10))):
+    for part, numbers in (("train", range(5)), ("test", range(5, 10))):
         lines = [f"{name}/{number:03}" for name in ("apple_pie", "waffles") for number in numbers]
         write(folder / "meta" / f"{part}.txt", "\n".join(lines).encode())
     manifest = build_manifest(settings(tmp_path, name="food101"), threads=1)
-    assert manifest["counts"] == {"train": 13, "calibration": 4, "selection": 3, "test": 4}
-    assert manifest["splits"]["test"]["paths"][0] == "images/apple_pie/008.jpg"
-    assert everything(open_data(manifest), "test")[0].shape == (4, 3, 32, 32)
+    assert manifest["counts"] == {"train": 8, "calibration": 4, "selection": 2, "test": 10}
+    assert manifest["splits"]["test"]["paths"][0] == "images/apple_pie/005.jpg"
+    alone = build_manifest(settings(tmp_path, name="food101", protocol="validation_only", test=4), threads=1)
+    assert alone["counts"] == {"train": 5, "calibration": 4, "selection": 1, "test": 4}
+    assert everything(open_data(manifest), "test")[0].shape == (10, 3, 32, 32)
 
 
 def test_names_with_spaces_and_turkish_letters_are_fine(tmp_path, monkeypatch):

@@ -121,9 +121,10 @@ def _food101(data: dict) -> Listing:
     folder = locations.find_files(data)
     if folder is None:
         raise BudamaError(f"Food-101: '{locations.root(data)}' does not hold images/, meta/train.txt and meta/test.txt")
-    lists = {part: (folder / "meta" / f"{part}.txt").read_text().split() for part in ("train", "test")}
+    parts = ("test",) if data["protocol"] == "validation_only" else ("train", "test")
+    lists = {part: (folder / "meta" / f"{part}.txt").read_text().split() for part in parts}
     names = sorted({line.split("/")[0] for lines in lists.values() for line in lines})
-    listing = Listing(folder, names, test=[])
+    listing = Listing(folder, names, test=[] if "train" in parts else None)
     if len(names) < 2:
         raise BudamaError(f"{folder}/meta lists {len(names)} classes; at least two are needed")
     labels = {name: label for label, name in enumerate(names)}
@@ -131,7 +132,8 @@ def _food101(data: dict) -> Listing:
         for line in sorted(lines):
             listing.paths.append(f"images/{line}.jpg")
             listing.labels.append(labels[line.split("/")[0]])
-            listing.test.append(part == "test")
+            if listing.test is not None:
+                listing.test.append(part == "test")
     return listing
 
 

@@ -19,7 +19,9 @@ PHOTO_RESIZE = 256 / 224  # shorter side before the middle is cut out, per image
 def build_manifest(settings: dict, threads: int) -> dict:
     """Find or download the data, check every image once, and fix disjoint splits by content.
 
-    `settings` is ``{"data": {...}, "calibration_images": n, "seed": n}``; returns dataset.json (see the README).
+    `settings` is ``{"data": {...}, "calibration_images": n, "seed": n}``. The result is dataset.json: what the data is
+    (classes, input_shape, mean, std, …), `splits` with a row an image (indices or paths, labels, digests), `counts` and
+    `class_counts` by split, what was left out (`unreadable`, `skipped`, `duplicates`), and `warnings` for the report.
     Raises BudamaError, in a line a mistake, for data that is missing or cannot serve.
     """
     data, seed = settings["data"], settings["seed"]

@@ -13,7 +13,7 @@ from budama.errors import BudamaError
 SAMPLE = 1000  # images of an array data set whose content is compared with the manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split, in the manifest's order."""
 
@@ -28,7 +28,7 @@ class Split:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Data:
     """An opened data set: what models need to know of it, its splits, and where its pixels are."""
 
@@ -46,7 +46,7 @@ class Data:
     root: str | None
     cache_gib: float
     pixels: np.ndarray | None = None  # uint8 [N, H, W, C]: every image of an array data set
-    tensors: dict = field(default_factory=dict, repr=False, compare=False)  # pixels by device
+    tensors: dict = field(default_factory=dict, repr=False)  # pixels by device
 
     def split(self, name: str) -> Split:
         """The split `train`, `calibration`, `selection` or `test`."""
