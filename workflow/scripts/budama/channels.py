@@ -79,6 +79,8 @@ def width(module: nn.Module, side: str) -> int:
         return module.out_features if side == "out" else module.in_features
     if isinstance(module, nn.MultiheadAttention):
         return module.embed_dim
+    if isinstance(module, nn.LayerNorm):
+        return module.normalized_shape[-1]
     for name in ("num_features", "num_channels", "num_parameters", "embedding_dim"):
         if hasattr(module, name):
             return getattr(module, name)

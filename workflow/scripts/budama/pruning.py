@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from budama import channels, complexity, criteria, models, selection, verification
@@ -232,6 +233,8 @@ class _Run:
         try:
             state = self.state.without(removals)
             self._verify(state)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
         except Exception as error:
             self._blame(error)
         return state, complexity.measure(state.model, self.shape)

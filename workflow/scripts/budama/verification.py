@@ -16,7 +16,7 @@ _EXACT = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, n
 
 
 def check_forward(model: nn.Module, images: Tensor, classes: int) -> Tensor:
-    """Logits `[N, classes]` of `model` for `images`; BudamaError where there are none of that shape, or not finite."""
+    """Logits `[N, classes]` of `model` for `images`; BudamaError where they have another shape."""
     with torch.no_grad():
         logits = model(images)
     logits = logits if isinstance(logits, Tensor) else getattr(logits, "logits", logits[0])

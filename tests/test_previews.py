@@ -1,0 +1,46 @@
+"""A preview needs neither data nor weights, and says what it could not know."""
+
+import pytest
+
+from budama import models, previews, pruning
+
+MODEL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}, "weights": None}
+PRUNING = {"methods": ["wanda"], "ratio": 0.5, "scope": "layerwise", "match": "channels", "steps": 1, "max_ratio": 0.95}
+
+
+def data(**others):
+    return {"name": "cifar10", "root": None, "image_size": None, "channels": None, **others}
+
+
+def test_the_figures_are_those_of_the_run():
+    preview = previews.preview(MODEL, data(), PRUNING)
+    model = models.build(MODEL, 10, (3, 32, 32), seed=4)
+    pruned = pruning.prune(model, (3, 32, 32), 10, "random", {**PRUNING, "seed": 1})
+    (after,) = preview["after"]
+    assert (after["parameters"], after["size_mib"], after["gmacs"]) == (
+        pruned.after.parameters,
+        pruned.after.size_mib,
+        pruned.after.gmacs,
+    )
+    assert after["size_change_percent"] == pytest.approx(100 * (pruned.after.size_mib / pruned.before.size_mib - 1))
+    assert not after["estimate"]
+
+
+def test_every_ratio_has_its_figures():
+    after = previews.preview(MODEL, data(), {**PRUNING, "ratio": [0.2, 0.5], "match": "macs"})["after"]
+    assert [row["ratio"] for row in after] == [0.2, 0.5]
+    assert [row["gmacs_change_percent"] for row in after] == pytest.approx([-20, -50], abs=0.5)
+
+
+def test_global_pruning_is_marked_as_an_estimate():
+    preview = previews.preview(MODEL, data(), {**PRUNING, "scope": "global"})
+    assert preview["criterion"] == "magnitude of random weights"
+    assert preview["after"][0]["estimate"]
+
+
+def test_a_folder_that_is_not_there_yet_gives_an_estimate(tmp_path):
+    shape, classes, known = previews.expected(data(name="image_folder", root=str(tmp_path / "none"), image_size=64))
+    assert (shape, classes, known) == ((3, 64, 64), 1000, False)
+    for name in ("cat", "dog", "emu"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    assert previews.expected(data(name="image_folder", root=str(tmp_path)))[1:] == (3, True)
