@@ -40,7 +40,9 @@ def from_record(name: str) -> dict:
     return json.loads(json.dumps(recorded.aggregate(config.stage_settings("aggregate", scenario))))
 
 
-def grid(methods: int = 9, ratios: int = 3, seeds: int = 5, layers: int = 53, classes: int = 100, epochs: int = 30) -> dict:
+def grid(
+    methods: int = 9, ratios: int = 3, seeds: int = 5, layers: int = 53, classes: int = 100, epochs: int = 30
+) -> dict:
     """The sample's first row multiplied: methods × ratios, with many layers, classes and epochs."""
     content = sample()
     names = ["coverage", "wanda", "magnitude", "taylor", "random", "scratch", "fpgm", "bn_scale", "lamp", "hessian"]
@@ -50,17 +52,37 @@ def grid(methods: int = 9, ratios: int = 3, seeds: int = 5, layers: int = 53, cl
         for m, method in enumerate(names[:methods]):
             row = copy.deepcopy(template) | {"variant": f"{method}-{ratio}", "method": method, "ratio": ratio}
             row["accuracy_percent"] = 93 - 2 * r - 0.3 * m
-            row["seeds"] = [template["seeds"][0] | {"seed": s, "accuracy_percent": 93 - 2 * r - 0.3 * m + 0.02 * s} for s in range(seeds)]
-            row["layers"] = [{"name": f"layer{i // 9}.{i % 9}.conv1", "before": 64, "after": 64 - 6 * r - (i * m) % 7} for i in range(layers)]
+            row["seeds"] = [
+                template["seeds"][0] | {"seed": s, "accuracy_percent": 93 - 2 * r - 0.3 * m + 0.02 * s}
+                for s in range(seeds)
+            ]
+            row["layers"] = [
+                {"name": f"layer{i // 9}.{i % 9}.conv1", "before": 64, "after": 64 - 6 * r - (i * m) % 7}
+                for i in range(layers)
+            ]
             row["history"] = [
-                {"seed": s, "epochs": [{"epoch": e, "train_loss": 1.0, "selection_accuracy_percent": 93 - 9 / e - r} for e in range(1, epochs + 1)]}
+                {
+                    "seed": s,
+                    "epochs": [
+                        {"epoch": e, "train_loss": 1.0, "selection_accuracy_percent": 93 - 9 / e - r}
+                        for e in range(1, epochs + 1)
+                    ],
+                }
                 for s in range(seeds)
             ]
             row["per_class_change_points"] = [((7 * c + 3 * m) % 11 - 8) / 2 for c in range(classes)]
             rows.append(row)
-            ranking.append({"rank": m + 1, "ratio": ratio, "variants": [row["variant"]], "tie_p": None, "tie_p_holm": None})
+            ranking.append(
+                {"rank": m + 1, "ratio": ratio, "variants": [row["variant"]], "tie_p": None, "tie_p_holm": None}
+            )
     content["dataset"]["class_names"] = [f"class {c}" for c in range(classes)]
-    return content | {"variants": rows, "ranking": ranking, "comparisons": [], "against_random": [], "seeds": list(range(seeds))}
+    return content | {
+        "variants": rows,
+        "ranking": ranking,
+        "comparisons": [],
+        "against_random": [],
+        "seeds": list(range(seeds)),
+    }
 
 
 def document(content: dict, *others: dict, code: str = "tr", decimal: str = ".") -> tuple[Document, Language]:

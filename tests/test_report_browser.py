@@ -15,7 +15,9 @@ from budama.reporting.language import Language
 from budama.reporting.results import Results
 
 BROWSER = Path(__file__).with_name("browser")
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +49,19 @@ def look_at(page: str, folder: Path, node_modules: Path) -> dict:
     files.write_text(file, page)
     command = ["node", "inspect.mjs", CHROMIUM, str(file)]
     environment = os.environ | {"HOME": str(folder)}
-    done = subprocess.run(command, cwd=node_modules, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=node_modules, capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def hostile() -> dict:
     """Names that would run, load or break something if they could."""
-    content = single() | {"scenario": "<script>alert(1)</script>", "title": "<img src=x onerror=alert(2)> 'q' \"q\" 🙂 שלום | `x`"}
+    content = single() | {
+        "scenario": "<script>alert(1)</script>",
+        "title": "<img src=x onerror=alert(2)> 'q' \"q\" 🙂 שלום | `x`",
+    }
     content["model"]["title"] = "AşırıuzunvehiçkırılmayanbirmodeladıResNet" * 3
     content["dataset"]["class_names"] = ["<svg onload=alert(3)>"] * 10
     content["variants"][0]["method"] = "</script><script>alert(4)</script>"
@@ -64,7 +71,9 @@ def hostile() -> dict:
 def every_scenario() -> str:
     language = Language("tr")
     contents = [sample(), hostile(), *(from_record(f"ts{n}") for n in range(2, 7))]
-    return render.index(overview.entries([Results(content, language) for content in contents], Path("/nowhere")), language)
+    return render.index(
+        overview.entries([Results(content, language) for content in contents], Path("/nowhere")), language
+    )
 
 
 PAGES = {
@@ -77,9 +86,16 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="module", params=PAGES)
+LONG = ("sample", "english", "grid")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in PAGES]
+)
 def seen(request, tmp_path_factory, node_modules) -> dict:
-    return look_at(PAGES[request.param](), tmp_path_factory.mktemp(request.param), node_modules) | {"page": request.param}
+    return look_at(PAGES[request.param](), tmp_path_factory.mktemp(request.param), node_modules) | {
+        "page": request.param
+    }
 
 
 def test_it_opens_without_a_network_and_without_an_error(seen):
@@ -97,7 +113,9 @@ def test_axe_finds_nothing_serious(seen):
 
 
 def test_light_and_dark_follow_the_reader_and_the_button(seen):
-    light, dark = (next(view["background"] for view in seen["views"] if view["scheme"] == scheme) for scheme in ("light", "dark"))
+    light, dark = (
+        next(view["background"] for view in seen["views"] if view["scheme"] == scheme) for scheme in ("light", "dark")
+    )
     assert light != dark
     assert seen["toggled"] == [light, dark]
 
@@ -105,14 +123,18 @@ def test_light_and_dark_follow_the_reader_and_the_button(seen):
 def test_pictures_have_names_and_can_be_seen(seen):
     for view in seen["views"]:
         assert view["pictures"] or seen["page"] == "index"
-        assert all(picture["role"] == "img" and picture["named"] and picture["width"] > 300 for picture in view["pictures"])
+        assert all(
+            picture["role"] == "img" and picture["named"] and picture["width"] > 300 for picture in view["pictures"]
+        )
 
 
 def test_a_table_sorts_by_number_and_back_and_the_original_stays_on_top(seen):
     found = seen["sorted"]
     if seen["page"] == "index":  # its second column is the model, which is text
         assert found["first"]["aria"] == "ascending"
-        assert found["second"]["order"] == found["first"]["order"][::-1] or len(set(found["before"])) < len(found["before"])
+        assert found["second"]["order"] == found["first"]["order"][::-1] or len(set(found["before"])) < len(
+            found["before"]
+        )
         return
     values = sorted((float(v) for v in found["before"] if v is not None), reverse=True)
     missing = [None] * found["before"].count(None)

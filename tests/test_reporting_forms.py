@@ -19,10 +19,23 @@ from budama.reporting.language import Language
 from budama.reporting.results import Results
 
 HOSTILE = [
-    "<script>alert(1)</script>", "a|b|c", "\"q\" 'q' `q`", "**bold** *it* _u_ ~~s~~", "[x](javascript:alert(1))", "![x](http://a.b/c)",
-    "😀 senaryo", "שלום עולם", "مرحبا", "\u202etxt.exe", "$x^2$ #let y = 1 \\n @ref", "&lt;b&gt; &#60;i&#62;", "# başlık\n- madde",
-    "a\x00b\x07c", "{{ 7 * 7 }} {% raw %}", "http://example.org/",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "a|b|c",
+    "\"q\" 'q' `q`",
+    "**bold** *it* _u_ ~~s~~",
+    "[x](javascript:alert(1))",
+    "![x](http://a.b/c)",
+    "😀 senaryo",
+    "שלום עולם",
+    "مرحبا",
+    "\u202etxt.exe",
+    "$x^2$ #let y = 1 \\n @ref",
+    "&lt;b&gt; &#60;i&#62;",
+    "# başlık\n- madde",
+    "a\x00b\x07c",
+    "{{ 7 * 7 }} {% raw %}",
+    "http://example.org/",
+]
 
 
 class Page(HTMLParser):
@@ -80,8 +93,32 @@ def test_a_name_is_harmless_in_markdown(name):
     doc, language = document(hostile(name), hostile(name) | {"scenario": name + "!"})
     source = render.markdown(doc, language)
     rendered = Page(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(source))
-    allowed = {"h1", "h2", "h3", "p", "strong", "em", "ul", "ol", "li", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "sub", "br",
-               "img", "code", "pre", "details", "summary", "hr"}  # fmt: skip
+    allowed = {
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "strong",
+        "em",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "sub",
+        "br",
+        "img",
+        "code",
+        "pre",
+        "details",
+        "summary",
+        "hr",
+    }
     assert {tag for tag, _ in rendered.tags} <= allowed
     assert all(a["src"].startswith("figures/") for tag, a in rendered.tags if tag == "img")
     tables = re.findall(r"(?:^\|.*\n)+", source, re.MULTILINE)
@@ -118,7 +155,15 @@ def test_the_pdf_holds_the_letters_the_numbers_and_its_fonts():
     pdf = PdfReader(io.BytesIO(render.pdf(*document(from_record("ts3"), from_record("ts2")))))
     text = " ".join("".join(page.extract_text() for page in pdf.pages).split())
     assert set("ğşıİçöüĞŞÇÖÜ") - set("ĞŞÇÖÜ") <= set(text)
-    for piece in ("Doğruluk-Verimlilik Dengesi", "Çıkarım Süresi", "%96.1", "79.67", "−6.46", "Karşılaştırmalı Sonuçlar", "TS2 ile"):
+    for piece in (
+        "Doğruluk-Verimlilik Dengesi",
+        "Çıkarım Süresi",
+        "%96.1",
+        "79.67",
+        "−6.46",
+        "Karşılaştırmalı Sonuçlar",
+        "TS2 ile",
+    ):
         assert piece in text
     assert pdf.metadata.title == "TS3 Test Senaryosu - Özet Rapor"
     for page in pdf.pages:
@@ -131,7 +176,10 @@ def test_the_pdf_holds_the_letters_the_numbers_and_its_fonts():
 def test_all_forms_hold_every_number_of_the_tables(code):
     doc, language = document(from_record("ts4"), code=code)
     blocks = [block for section in doc.sections for block in section.blocks if block.kind == "table"]
-    cells = {inline.to_plain(cell.text) for block in blocks for row in block.rows for cell in row.cells[1:]} - {"-", "·"}
+    cells = {inline.to_plain(cell.text) for block in blocks for row in block.rows for cell in row.cells[1:]} - {
+        "-",
+        "·",
+    }
     page = Page(render.html(doc, language)).text
     pdf = "".join(p.extract_text() for p in PdfReader(io.BytesIO(render.pdf(doc, language))).pages)
     assert len(cells) > 30
@@ -144,7 +192,11 @@ def test_all_forms_hold_every_number_of_the_tables(code):
 def test_a_page_needs_nothing_else_and_says_so():
     text = render.html(*document(sample()))
     page = Page(text)
-    assert not [tag for tag, a in page.tags if tag in ("link", "img", "iframe", "object") and not a.get("href", "").startswith("data:")]
+    assert not [
+        tag
+        for tag, a in page.tags
+        if tag in ("link", "img", "iframe", "object") and not a.get("href", "").startswith("data:")
+    ]
     assert "default-src 'none'" in text
     assert not re.search(r"url\((?!#)", text)
     assert dict(page.tags)["html"]["lang"] == "tr"
@@ -200,7 +252,16 @@ def test_a_report_imports_no_torch():
 
 def test_a_wrong_file_is_told_in_a_line(tmp_path):
     files.write_json(tmp_path / "metrics.json", {"status": "ok"})
-    command = [sys.executable, "workflow/scripts/report.py", "--spec", "{}", "--results", tmp_path / "metrics.json", "--output-dir", tmp_path]
+    command = [
+        sys.executable,
+        "workflow/scripts/report.py",
+        "--spec",
+        "{}",
+        "--results",
+        tmp_path / "metrics.json",
+        "--output-dir",
+        tmp_path,
+    ]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert told.stderr.strip().endswith("it must be a results.json that the aggregate stage wrote")
@@ -216,7 +277,11 @@ def test_the_index_lists_scenarios_as_people_count_and_links_what_exists(tmp_pat
     page = Page(text)
     assert [tag for tag, _ in page.tags].count("script") == 1
     links = [a["href"] for tag, a in page.tags if tag == "a" and "ozet_rapor" in a.get("href", "")]
-    assert [link for link in links if link.startswith("TS2/")] == ["TS2/ozet_rapor.html", "TS2/ozet_rapor.html", "TS2/ozet_rapor.pdf"]
+    assert [link for link in links if link.startswith("TS2/")] == [
+        "TS2/ozet_rapor.html",
+        "TS2/ozet_rapor.html",
+        "TS2/ozet_rapor.pdf",
+    ]
     order = [text.index(f'data-sort="TS{n}"') for n in (1, 2, 10)]
     assert order == sorted(order)
 

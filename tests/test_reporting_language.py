@@ -39,9 +39,16 @@ def test_every_sentence_is_a_template_that_compiles(code):
 @pytest.mark.parametrize("path", [path for path in CODE if path.name != "turkish.py"], ids=lambda path: path.stem)
 def test_no_sentence_stands_in_code(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    documentation = {id(node.body[0].value) for node in ast.walk(tree)
-                     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
-    raised = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.Raise | ast.keyword) for inner in ast.walk(node)}
+    documentation = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    raised = {
+        id(inner) for node in ast.walk(tree) if isinstance(node, ast.Raise | ast.keyword) for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation | raised:
             assert not re.search(r"[a-zçğıöşü]{3,} [a-zçğıöşü]{3,} [a-zçğıöşü]{3,}", node.value), node.value
@@ -51,14 +58,58 @@ def test_no_sentence_stands_in_code(path):
 @pytest.mark.parametrize(
     ("decimal", "expected"),
     [
-        (".", ["49,997", "78.59", "%18.4", "−%18.4", "+3.04", "0.00", "%12.5", "= 0.97", "< 0.001", "= 0.004", "0.027", "1.33"]),
-        (",", ["49.997", "78,59", "%18,4", "−%18,4", "+3,04", "0,00", "%12,5", "= 0,97", "< 0,001", "= 0,004", "0,027", "1,33"]),
+        (
+            ".",
+            [
+                "49,997",
+                "78.59",
+                "%18.4",
+                "−%18.4",
+                "+3.04",
+                "0.00",
+                "%12.5",
+                "= 0.97",
+                "< 0.001",
+                "= 0.004",
+                "0.027",
+                "1.33",
+            ],
+        ),
+        (
+            ",",
+            [
+                "49.997",
+                "78,59",
+                "%18,4",
+                "−%18,4",
+                "+3,04",
+                "0,00",
+                "%12,5",
+                "= 0,97",
+                "< 0,001",
+                "= 0,004",
+                "0,027",
+                "1,33",
+            ],
+        ),
     ],
 )
 def test_numbers_in_turkish(decimal, expected):
     tr = Language("tr", decimal)
-    values = [tr.number(49997, 0), tr.number(78.59), tr.percent(18.4), tr.change(-18.45), tr.signed(3.04), tr.signed(-0.001), tr.share(0.125),
-              tr.p(0.97), tr.p(1e-9), tr.p(0.004), tr.milliseconds(0.027), tr.milliseconds(1.33)]  # fmt: skip
+    values = [
+        tr.number(49997, 0),
+        tr.number(78.59),
+        tr.percent(18.4),
+        tr.change(-18.45),
+        tr.signed(3.04),
+        tr.signed(-0.001),
+        tr.share(0.125),
+        tr.p(0.97),
+        tr.p(1e-9),
+        tr.p(0.004),
+        tr.milliseconds(0.027),
+        tr.milliseconds(1.33),
+    ]
     assert values == expected
 
 
@@ -69,7 +120,10 @@ def test_numbers_and_dates_in_english():
     assert en.day("2026-11-24") == "November 24, 2026"
 
 
-@pytest.mark.parametrize(("value", "expected"), [("2026-11-24", "24 Kasım 2026"), ("2026-11-24T10:00:00+03:00", "24 Kasım 2026"), ("dün", "dün"), (None, "")])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("2026-11-24", "24 Kasım 2026"), ("2026-11-24T10:00:00+03:00", "24 Kasım 2026"), ("dün", "dün"), (None, "")],
+)
 def test_dates_in_turkish(value, expected):
     assert Language("tr").day(value) == expected
 
@@ -92,10 +146,15 @@ def test_data_in_a_sentence_is_no_markup():
 def test_a_suffix_goes_with_a_name_of_any_script():
     sentence = Language("tr").say("scenarios.settings", here="TS3", differences=["x"])
     assert sentence.startswith("TS3'te x")
-    assert "\u2068שלום\u2069'de" in Language("tr").say("scenarios.settings", here=inline.data("שלום"), differences=["x"])
+    assert "\u2068שלום\u2069'de" in Language("tr").say(
+        "scenarios.settings", here=inline.data("שלום"), differences=["x"]
+    )
 
 
-@pytest.mark.parametrize(("options", "told"), [({"code": "de"}, "report.language is de"), ({"code": "tr", "decimal": ";"}, "report.decimal is ;")])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"code": "de"}, "report.language is de"), ({"code": "tr", "decimal": ";"}, "report.decimal is ;")],
+)
 def test_an_unknown_language_or_mark_is_told(options, told):
     with pytest.raises(BudamaError, match=told):
         Language(**options)

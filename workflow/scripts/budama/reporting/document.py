@@ -1,4 +1,5 @@
-"""The report before it has a form: sections of paragraphs, lists, tables, figures and notes, their text being `inline.Inline`."""
+"""The report before it has a form: sections of paragraphs, lists, tables, figures and notes, their text being
+`inline.Inline`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from budama.reporting.inline import Inline, to_plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
+
+
+NOTHING = Inline("")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Cell:
     """What a cell shows, the small print below it (an interval), and what it sorts by."""
 
     text: Inline
-    detail: Inline = Inline("")
+    detail: Inline = NOTHING
     sort: float | str | None = None
 
 
@@ -95,7 +99,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """`draw` makes the matplotlib figure; `caption` says what to see in it, `alternative` tells who cannot see it everything."""
+    """`draw` makes the matplotlib figure; `caption` says what to see in it, `alternative` tells who cannot see it
+    everything."""
 
     name: str
     title: Inline

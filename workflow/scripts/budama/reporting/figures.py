@@ -1,7 +1,7 @@
 """How figures look, and how they become SVG that a page, a printer and a screen reader can all use.
 
-Text stays text (`svg.fonttype: none`), colours are safe for colour-blind readers and every method also has its own marker. In a page the
-colours become CSS variables, so that figures follow light and dark (`inline_svg`).
+Text stays text (`svg.fonttype: none`), colours are safe for colour-blind readers and every method also has its own
+marker. In a page the colours become CSS variables, so that figures follow light and dark (`inline_svg`).
 """
 
 import hashlib
@@ -24,7 +24,8 @@ INK, MUTED, GRID, PAPER = "#1d2026", "#5a6069", "#d9dde3", "#fdfdfe"
 WIDTH = 5.8  # inches; narrow enough that its text can be read on a phone
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
-# Dark enough for text on white (WCAG 4.5:1); hues after Okabe and Ito 2008 and Tol 2021. The second colour is for a dark page.
+# Dark enough for text on white (WCAG 4.5:1); hues after Okabe and Ito 2008 and Tol 2021. The second colour is for a
+# dark page.
 STYLES = {
     "magnitude": ("#0065a8", "#5db4f0", "o"),
     "taylor": ("#c24a00", "#ff9a5c", "s"),
@@ -37,19 +38,49 @@ STYLES = {
     "random": ("#63676e", "#b3b8c0", "h"),
     "scratch": ("#7a5f4a", "#d3b49c", "*"),
 }
-SPARE = [("#3a6b1f", "#98d46f", "<"), ("#a8326e", "#f58ec2", ">"), ("#35506b", "#9cc3ea", "d"), ("#6b5d00", "#d6c85a", "8")]
+SPARE = [
+    ("#3a6b1f", "#98d46f", "<"),
+    ("#a8326e", "#f58ec2", ">"),
+    ("#35506b", "#9cc3ea", "d"),
+    ("#6b5d00", "#d6c85a", "8"),
+]
 TOKENS = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
 
 plt.rcParams.update(
     {
-        "svg.fonttype": "none", "svg.hashsalt": "budama", "text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 9,
-        "axes.edgecolor": MUTED, "axes.labelcolor": MUTED, "axes.titlecolor": INK, "axes.titlesize": 9, "axes.titleweight": "bold",
-        "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-        "axes.linewidth": 0.8, "grid.color": GRID, "grid.linewidth": 0.7, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
-        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "xtick.major.size": 3, "ytick.major.size": 0, "lines.linewidth": 1.8,
-        "lines.markersize": 6.5, "axes.unicode_minus": True, "figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "budama",
+        "text.parse_math": False,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": MUTED,
+        "axes.titlecolor": INK,
+        "axes.titlesize": 9,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.linewidth": 0.8,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "text.color": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.major.size": 3,
+        "ytick.major.size": 0,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 6.5,
+        "axes.unicode_minus": True,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "legend.frameon": False,
     }
-)  # fmt: skip
+)
 
 
 def style(method: str | None) -> tuple[str, str, str]:
@@ -74,33 +105,14 @@ def mark(axes, x: float, y: float, method: str | None, **options) -> None:
     """A method's marker, with a rim in the paper's colour so that overlapping ones can be told apart."""
     colour, _, marker = style(method)
     size = {"*": 11, "^": 8, "v": 8, "<": 8, ">": 8, "P": 8, "X": 8, "p": 8.5, "h": 8}.get(marker, 6.6)
-    options = {"markersize": size, "color": colour, "markeredgecolor": PAPER, "markeredgewidth": 0.7, "zorder": 4} | options
+    options = {
+        "markersize": size,
+        "color": colour,
+        "markeredgecolor": PAPER,
+        "markeredgewidth": 0.7,
+        "zorder": 4,
+    } | options
     axes.plot([x], [y], marker=MarkerStyle(marker), linestyle="none", **options)
-
-
-def spread(positions: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions moved as little as possible so that neighbours are `gap` apart, between `low` and `high` where they fit."""
-    order = sorted(range(len(positions)), key=lambda i: positions[i])
-    clusters: list[list] = []  # [members, centre]
-    for i in order:
-        clusters.append([[i], min(max(positions[i], low), high)])
-        while len(clusters) > 1 and _edge(clusters[-1], -gap) < _edge(clusters[-2], gap) + gap:
-            upper, lower = clusters.pop(), clusters.pop()
-            members = lower[0] + upper[0]
-            centre = sum(positions[m] for m in members) / len(members)
-            half = gap * (len(members) - 1) / 2
-            clusters.append([members, min(max(centre, low + half), max(high - half, low + half))])
-    moved = [0.0] * len(positions)
-    for members, centre in clusters:
-        for rank, member in enumerate(members):
-            moved[member] = centre + gap * (rank - (len(members) - 1) / 2)
-    return moved
-
-
-def _edge(cluster: list, gap: float) -> float:
-    """Where the outermost member of a cluster [members, centre] lies, on the side of the sign of `gap`."""
-    members, centre = cluster
-    return centre + gap * (len(members) - 1) / 2
 
 
 def save(figure: Figure, title: str, description: str) -> str:
@@ -108,22 +120,30 @@ def save(figure: Figure, title: str, description: str) -> str:
     file = io.StringIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that the measuring font lacks; the reader's font may have them
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+        figure.savefig(
+            file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
+        )
     plt.close(figure)
     svg = re.sub(r"<metadata>.*?</metadata>", "", file.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<!DOCTYPE.*?>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\.(\d{2})\d+(?=[\s\"LMCQz])", r".\1", svg)  # a hundredth of a point is enough
     name = "figure-" + hashlib.sha256(f"{title}{description}".encode()).hexdigest()[:8]
     attributes = f'<svg role="img" aria-labelledby="{name}-title {name}-description" '
-    alternative = f'<title id="{name}-title">{to_attribute(title)}</title><desc id="{name}-description">{to_attribute(description)}</desc>'
+    alternative = f'<title id="{name}-title">{to_attribute(title)}</title>'
+    alternative += f'<desc id="{name}-description">{to_attribute(description)}</desc>'
     svg = svg.replace("<svg ", attributes, 1)
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + alternative, svg, count=1)
 
 
 def inline_svg(svg: str, prefix: str) -> str:
-    """The SVG for the inside of a page: no XML head, identifiers that no other figure has, colours from CSS variables."""
+    """The SVG for the inside of a page: no XML head, identifiers that no other figure has, colours from CSS
+    variables."""
     svg = svg[svg.index("<svg ") :]
-    svg = re.sub(r'\b(id|aria-labelledby)="([^"]+)"', lambda m: f'{m[1]}="{" ".join(f"{prefix}-{n}" for n in m[2].split())}"', svg)
+    svg = re.sub(
+        r'\b(id|aria-labelledby)="([^"]+)"',
+        lambda m: f'{m[1]}="{" ".join(f"{prefix}-{n}" for n in m[2].split())}"',
+        svg,
+    )
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
     svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', svg)
     svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1) if "viewBox" in svg else svg

@@ -1,7 +1,9 @@
-"""Running text that is harmless in every form: sentences with **bold** and `code`, and data in which such signs mean nothing.
+"""Running text that is harmless in every form: sentences with **bold** and `code`, and data in which such signs mean
+nothing.
 
-Data is written into a sentence with its markup signs replaced by private code points; so a scenario called `**x**|<script>` stays that
-text. `spans` takes a sentence apart, and `to_markdown`, `to_html` and `to_typst` write the spans with each form's own escaping.
+Data is written into a sentence with its markup signs replaced by private code points; so a scenario called
+`**x**|<script>` stays that text. `spans` takes a sentence apart, and `to_markdown`, `to_html` and `to_typst` write the
+spans with each form's own escaping.
 """
 
 import html
@@ -16,7 +18,7 @@ HIDDEN = {ord(mark): chr(0xE000 + i) for i, mark in enumerate(MARKS)}
 SHOWN = {ord(hidden): chr(mark) for mark, hidden in HIDDEN.items()}
 MINUS, ISOLATE, END_ISOLATE = "\u2212", "\u2068", "\u2069"
 BRACKETS = re.compile(r"\[[-+\d][-+\d., ]*\](?![(\[:])|[\[\]]")  # an interval, which is no link; or a bracket
-UNBROKEN = re.compile(r"[−+]?%[\d.,]*\d|\[[−+\d][−+\d., ]*\]")
+UNBROKEN = re.compile(r"\bp (?:=|&lt;) [\d.,]*\d|[−+]?%[\d.,]*\d|\[[−+\d][−+\d., ]*\]")
 PATTERN = re.compile(r"\*\*(?P<bold>.+?)\*\*|`(?P<code>[^`]+)`", re.DOTALL)
 
 
@@ -60,7 +62,8 @@ def to_plain(text) -> str:
 
 
 def to_markdown(text) -> str:
-    """For CommonMark with tables: every sign with a meaning is escaped, a minus is a hyphen as in the reference report."""
+    """For CommonMark with tables: every sign with a meaning is escaped, a minus is a hyphen as in the reference
+    report."""
     parts = []
     for i, (text_, style) in enumerate(spans(text)):
         escaped = _markdown(text_, first=i == 0)
@@ -89,7 +92,7 @@ def to_typst(text) -> str:
     call = {"plain": "#", "bold": "#strong", "code": "#raw"}
     parts = []
     for text_, style in spans(text):
-        literal = typst_string(text_)
+        literal = typst_string(re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", text_))
         parts.append(f"#({literal});" if style == "plain" else f"{call[style]}({literal});")
     return "".join(parts)
 

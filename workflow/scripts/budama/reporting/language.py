@@ -1,4 +1,5 @@
-"""A language of the report: its catalogue of sentences, its numbers, percentages, dates and, in Turkish, its suffixes."""
+"""A language of the report: its catalogue of sentences, its numbers, percentages, dates and, in Turkish, its
+suffixes."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -23,8 +24,9 @@ P_FLOOR = 0.001
 class Language:
     """Sentences and numbers in one language.
 
-    `decimal` is "." or ",". `say(key, **values)` renders the catalogue's sentence of that dotted key; the sentence is a Jinja template that
-    may use the values, the number filters below and, in Turkish, the cases of `turkish.CASES` as filters.
+    `decimal` is "." or ",". `say(key, **values)` renders the catalogue's sentence of that dotted key; the sentence is a
+    Jinja template that may use the values, the number filters below and, in Turkish, the cases of `turkish.CASES` as
+    filters.
     """
 
     def __init__(self, code: str, decimal: str = "."):
@@ -38,7 +40,9 @@ class Language:
     @cached_property
     def catalogue(self) -> dict:
         """The nested mapping of sentences."""
-        return yaml.load((TEMPLATES / f"{self.code}.yaml").read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(
+            (TEMPLATES / f"{self.code}.yaml").read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
 
     def entry(self, key: str):
         """What the catalogue holds under a dotted key, or None."""
@@ -62,7 +66,7 @@ class Language:
         """Whether the catalogue has a sentence of that key."""
         return isinstance(self.entry(key), str)
 
-    # Numbers -----------------------------------------------------------------------------------------------------------------------------
+    # Numbers ----------------------------------------------------------------------------------------------------------
 
     def number(self, value: float, decimals: int = 2) -> str:
         """1234.5 is 1,234.50 (or 1.234,50)."""
@@ -102,14 +106,14 @@ class Language:
         """Three decimals below a millisecond, two above."""
         return self.number(value, 3 if value < 1 else 2)
 
-    def day(self, value: str | date | None) -> str:
-        """An ISO date or time as a date in words; anything else as it is."""
+    def day(self, value: str | date | None, form: str = "long") -> str:
+        """An ISO date or time as a date in words (`form` "medium": shorter); anything else as it is."""
         if isinstance(value, str):
             try:
                 value = datetime.fromisoformat(value).date()
             except ValueError:
                 return value
-        return format_date(value, "long", locale=self.code) if value else ""
+        return format_date(value, form, locale=self.code) if value else ""
 
     def join(self, items: Iterable, key: str = "and") -> Inline:
         """a, b and c."""
@@ -133,10 +137,20 @@ class Language:
     def _environment(self) -> jinja2.Environment:
         environment = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=data, autoescape=False)
         environment.filters |= {
-            "number": self.number, "signed": self.signed, "short": self.short, "percent": self.percent, "change": self.change,
-            "share": self.share, "p": self.p, "milliseconds": self.milliseconds, "day": self.day, "ordinal": self.ordinal,
-            "count": lambda value: self.number(value, 0), "and": self.join, "or": lambda items: self.join(items, "or"),
-        }  # fmt: skip
+            "number": self.number,
+            "signed": self.signed,
+            "short": self.short,
+            "percent": self.percent,
+            "change": self.change,
+            "share": self.share,
+            "p": self.p,
+            "milliseconds": self.milliseconds,
+            "day": self.day,
+            "ordinal": self.ordinal,
+            "count": lambda value: self.number(value, 0),
+            "and": self.join,
+            "or": lambda items: self.join(items, "or"),
+        }
         if self.code == "tr":
             for case in turkish.CASES:
                 environment.filters[case] = self._case(case)

@@ -10,7 +10,8 @@ from budama.reporting.results import Results
 
 
 def entries(found: list[Results], folder: Path) -> list[dict]:
-    """A row for every scenario, by name as people count (TS2 before TS10); links to those forms that lie in `folder`."""
+    """A row for every scenario, by name as people count (TS2 before TS10); links to those forms that lie in
+    `folder`."""
     return [_entry(results, folder) for results in sorted(found, key=lambda results: _natural(results.name))]
 
 
@@ -37,12 +38,15 @@ def _entry(results: Results, folder: Path) -> dict:
         "scope": language.say(f"names.scopes.{scope}") if scope else data("-"),
         "epochs": _number(results.finetune.get("epochs"), lambda v: language.number(v, 0)),
         "baseline": _number(results.baseline.get("accuracy_percent"), language.number),
-        "leader": language.join([results.short(row) for row in first], "or") if first else data("-"),
+        "leader": language.join([results.with_ratio(row) for row in first], "or") if first else data("-"),
         "accuracy": _number(lead and lead["accuracy_percent"], language.number),
         "kept": _number(lead and results.retention(lead), language.percent),
         "size": _range(size, language.change),
         "flops": _range(flops, language.change),
-        "date": (str(results.content.get("date") or ""), data(language.day(results.content.get("date")) or "-")),
+        "date": (
+            str(results.content.get("date") or ""),
+            data(language.day(results.content.get("date"), "medium") or "-"),
+        ),
         "search": to_plain(data(" ".join([results.scenario, results.name, *_words(results)]))),
     }
 

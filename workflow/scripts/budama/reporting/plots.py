@@ -7,7 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from budama.reporting import figures
+from budama.reporting import figures, labels
 from budama.reporting.figures import GRID, INK, MUTED, PAPER
 
 KEPT = LinearSegmentedColormap.from_list("kept", ["#5b1e66", "#a63d77", "#de7a6c", "#f6c08a", "#f7f1e3"], N=48)
@@ -37,21 +37,33 @@ class Line:
     high: list[float] | None = None
 
 
-def forest(groups: list[tuple[str, list[Point]]], axis: str, number, *, reference: tuple[float, str] | None = None, band=None) -> Figure:
-    """A row for every method: value, interval and seeds. `groups` are (heading, points); `reference` a dashed line with its name."""
+def forest(
+    groups: list[tuple[str, list[Point]]], axis: str, number, *, reference: tuple[float, str] | None = None, band=None
+) -> Figure:
+    """A row for every method: value, interval and seeds. `groups` are (heading, points); `reference` a dashed line with
+    its name."""
     count = sum(len(points) + bool(heading) for heading, points in groups)
-    figure, (axes,) = figures.new(0.75 + 0.27 * count)
-    ticks, labels, row = [], [], 0.0
+    figure, (axes,) = figures.new(0.75 + _row_height(count) * count)
+    ticks, names, row = [], [], 0.0
     if band:
         axes.axvspan(*band, color=GRID, alpha=0.55, linewidth=0, zorder=0)
     if reference:
         axes.axvline(reference[0], color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate(reference[1], (reference[0], 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
-                      ha="center", va="bottom", fontsize=8, color=MUTED)  # fmt: skip
+        axes.annotate(
+            reference[1],
+            (reference[0], 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=MUTED,
+        )
     for heading, points in groups:
         if heading:
             ticks.append(row)
-            labels.append((heading, True))
+            names.append((heading, True))
             row += 1
         for point in points:
             colour = figures.style(point.method)[0]
@@ -61,11 +73,11 @@ def forest(groups: list[tuple[str, list[Point]]], axis: str, number, *, referenc
                 axes.plot([seed], [row + 0.27], marker="|", markersize=4, color=colour, zorder=3)
             figures.mark(axes, point.value, row, point.method)
             ticks.append(row)
-            labels.append((point.label, False))
+            names.append((point.label, False))
             row += 1
     axes.set_ylim(row - 0.4, -0.75)
-    axes.set_yticks(ticks, [label for label, _ in labels])
-    for tick, (_, heading) in zip(axes.get_yticklabels(), labels):
+    axes.set_yticks(ticks, [label for label, _ in names])
+    for tick, (_, heading) in zip(axes.get_yticklabels(), names):
         tick.set_fontweight("bold" if heading else "normal")
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
@@ -74,42 +86,76 @@ def forest(groups: list[tuple[str, list[Point]]], axis: str, number, *, referenc
     return figure
 
 
-def scatter(points: list[Point], origin: Point, x_axis: str, y_axis: str, x_number, y_number, *, paths: bool, front: str) -> Figure:
-    """Accuracy against cost, with intervals; `paths` joins a method's ratios, and a line named `front` the undominated points."""
+def scatter(
+    points: list[Point], origin: Point, x_axis: str, y_axis: str, x_number, y_number, *, paths: bool, front: str
+) -> Figure:
+    """Accuracy against cost, with intervals; `paths` joins a method's ratios, and a line named `front` the undominated
+    points."""
     figure, (axes,) = figures.new(3.7)
     if paths:
         for method in dict.fromkeys(point.method for point in points):
             own = sorted((p for p in [*points, origin] if p.method in (method, None)), key=lambda p: p.x)
-            axes.plot([p.x for p in own], [p.value for p in own], color=figures.style(method)[0], linewidth=1.1, alpha=0.55, zorder=2)
+            axes.plot(
+                [p.x for p in own],
+                [p.value for p in own],
+                color=figures.style(method)[0],
+                linewidth=1.1,
+                alpha=0.55,
+                zorder=2,
+            )
     best, edge = -np.inf, []
     for point in sorted([*points, origin], key=lambda p: (p.x, -p.value)):
         if point.value > best:
             edge.append(point)
             best = point.value
-    axes.plot([p.x for p in edge], [p.value for p in edge], color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1, label=front,
-              drawstyle="steps-post")  # fmt: skip
+    axes.plot(
+        [p.x for p in edge],
+        [p.value for p in edge],
+        color=MUTED,
+        linewidth=1,
+        linestyle=(0, (1, 2)),
+        zorder=1,
+        label=front,
+        drawstyle="steps-post",
+    )
     for point in [*points, origin]:
         if point.interval:
             colour = figures.style(point.method)[0] if point.method else INK
-            axes.plot([point.x] * 2, point.interval, color=colour, linewidth=1.6, alpha=0.8, zorder=3, solid_capstyle="round")
+            axes.plot(
+                [point.x] * 2, point.interval, color=colour, linewidth=1.6, alpha=0.8, zorder=3, solid_capstyle="round"
+            )
         if point.method:
             figures.mark(axes, point.x, point.value, point.method)
         else:
-            axes.plot([point.x], [point.value], marker="o", markersize=7, color=PAPER, markeredgecolor=INK, markeredgewidth=1.6, zorder=4)
+            axes.plot(
+                [point.x],
+                [point.value],
+                marker="o",
+                markersize=7,
+                color=PAPER,
+                markeredgecolor=INK,
+                markeredgewidth=1.6,
+                zorder=4,
+            )
     _finish(axes.xaxis, x_axis, x_number)
     _finish(axes.yaxis, y_axis, y_number)
     low, high = min(p.x for p in [*points, origin]), max(p.x for p in [*points, origin])
     span = (high - low) or abs(high) or 1
-    axes.set_xlim(low - 0.24 * span, high + 0.16 * span)  # room for the names on the left and the baseline's on the right
+    axes.set_xlim(
+        low - 0.24 * span, high + 0.16 * span
+    )  # room for the names on the left and the baseline's on the right
     axes.margins(y=0.1)
     axes.legend(loc="lower right", fontsize=8, labelcolor=MUTED)
-    _label_points(figure, axes, _outermost(points) if paths else points, origin)
+    labels.beside_points(figure, axes, labels.outermost(points) if paths else points, origin)
     return figure
 
 
-def lines(panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_number, *, stages=None, reference=None) -> Figure:
-    """A panel for every ratio, in which every method has a line with its name at the end. `stages` names the x positions."""
-    height = 2.9 if len(panels) == 1 else 2.5
+def lines(
+    panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_number, *, stages=None, reference=None
+) -> Figure:
+    """A panel for every ratio, in which every method has a line with its name at the end. `stages` names the x
+    positions."""
+    height = {1: 2.9, 2: 2.5}.get(len(panels), 2.2)
     figure, axes = figures.new(0.3 + height * len(panels), 1, len(panels), sharey=True, sharex=not stages)
     for axis, (title, series) in zip(axes, panels):
         if title:
@@ -119,8 +165,17 @@ def lines(panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_numb
             if line.low and line.high:
                 axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.13, linewidth=0)
             few = len(line.x) <= 12
-            axis.plot(line.x, line.y, color=colour, marker=marker if few else None, markersize=5, markeredgecolor=PAPER, markeredgewidth=0.7,
-                      linestyle="-" if line.method else (0, (4, 3)), zorder=3)  # fmt: skip
+            axis.plot(
+                line.x,
+                line.y,
+                color=colour,
+                marker=marker if few else None,
+                markersize=5,
+                markeredgecolor=PAPER,
+                markeredgewidth=0.7,
+                linestyle="-" if line.method else (0, (4, 3)),
+                zorder=3,
+            )
         if reference:
             axis.axhline(reference[0], color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         last = max((line.x[-1] for line in series), default=1)
@@ -138,26 +193,36 @@ def lines(panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_numb
         ends = [(line.y[-1], line.label, figures.style(line.method)[0]) for line in series]
         if reference:
             ends.append((reference[0], reference[1], INK))
-        _label_ends(figure, axis, ends)
+        labels.at_ends(figure, axis, ends)
     return figure
 
 
-def heatmap(rows: list[str], columns: list[str], values: np.ndarray, colour_axis: str, number, *, diverging=False) -> Figure:
+def heatmap(
+    rows: list[str], columns: list[str], values: np.ndarray, colour_axis: str, number, *, diverging=False
+) -> Figure:
     """A cell for every row and column; the value is written into the cell where there is room for it."""
     count = len(columns)
     rotated = count > 6
     longest = max((len(name) for name in columns), default=1)
-    figure, (axes,) = figures.new(1.15 + 0.27 * len(rows) + (min(0.065 * longest, 1.6) if rotated else 0.1))
+    figure, (axes,) = figures.new(
+        1.15 + _row_height(len(rows)) * len(rows) + (min(0.065 * longest, 1.6) if rotated else 0.1)
+    )
     if diverging:
         bound = max(float(np.nanmax(np.abs(values))), 1e-9)
-        image = axes.pcolormesh(values, cmap=CHANGE, norm=TwoSlopeNorm(0, -bound, bound), edgecolors=PAPER, linewidth=0.8)
+        image = axes.pcolormesh(
+            values, cmap=CHANGE, norm=TwoSlopeNorm(0, -bound, bound), edgecolors=PAPER, linewidth=0.8
+        )
     else:
         low = min(float(np.nanmin(values)), 50.0)
-        image = axes.pcolormesh(values, cmap=KEPT, vmin=low, vmax=100, edgecolors=PAPER, linewidth=0.8 if count < 80 else 0)
+        image = axes.pcolormesh(
+            values, cmap=KEPT, vmin=low, vmax=100, edgecolors=PAPER, linewidth=0.8 if count < 80 else 0
+        )
     axes.invert_yaxis()
     step = max(1, -(-count // 34))
     shown = list(range(0, count, step))
-    axes.set_xticks([i + 0.5 for i in shown], [_shorten(columns[i]) for i in shown], rotation=90 if rotated else 0, fontsize=7.5)
+    axes.set_xticks(
+        [i + 0.5 for i in shown], [_shorten(columns[i]) for i in shown], rotation=90 if rotated else 0, fontsize=7.5
+    )
     axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
     axes.tick_params(length=0)
     axes.grid(False)
@@ -181,10 +246,21 @@ def dumbbell(rows: list[tuple[str, str, float, float]], names: tuple[str, str], 
     for i, (_, method, here, there) in enumerate(rows):
         colour, _, marker = figures.style(method)
         axes.plot([there, here], [i, i], color=colour, linewidth=2, alpha=0.45, zorder=2)
-        axes.plot([there], [i], marker=marker, markersize=6.2, color=PAPER, markeredgecolor=colour, markeredgewidth=1.5, zorder=3)
+        axes.plot(
+            [there],
+            [i],
+            marker=marker,
+            markersize=6.2,
+            color=PAPER,
+            markeredgecolor=colour,
+            markeredgewidth=1.5,
+            zorder=3,
+        )
         figures.mark(axes, here, i, method)
     axes.plot([], [], marker="o", linestyle="none", color=MUTED, label=names[0])
-    axes.plot([], [], marker="o", linestyle="none", color=PAPER, markeredgecolor=MUTED, markeredgewidth=1.5, label=names[1])
+    axes.plot(
+        [], [], marker="o", linestyle="none", color=PAPER, markeredgecolor=MUTED, markeredgewidth=1.5, label=names[1]
+    )
     axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(False, axis="y")
@@ -195,53 +271,15 @@ def dumbbell(rows: list[tuple[str, str, float, float]], names: tuple[str, str], 
     return figure
 
 
+def _row_height(rows: int) -> float:
+    """Inches for a row: so many that three ratios of nine methods still fit on a page."""
+    return 0.27 if rows <= 16 else 0.2
+
+
 def _finish(axis, label: str, number) -> None:
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_label_text(label, fontsize=8.5)
-
-
-def _outermost(points: list[Point]) -> list[Point]:
-    """Of every method the point with the lowest cost: where its path ends."""
-    return [min((p for p in points if p.method == method), key=lambda p: p.x) for method in dict.fromkeys(p.method for p in points)]
-
-
-def _label_points(figure: Figure, axes, points: list[Point], origin: Point) -> None:
-    """Names beside the points: right of them, or left where their paths run to the right; moved apart where they would overlap."""
-    figure.draw_without_rendering()
-    axes.annotate(origin.label, (origin.x, origin.value), xytext=(9, 0), textcoords="offset points", ha="left", va="center", fontsize=8.5)
-    to_pixels = axes.transData
-    low, high = axes.get_window_extent().y0 + 6, axes.get_window_extent().y1 - 6
-    gap = 11 * figure.dpi / 72
-    for column in _columns(points, to_pixels, 60 * figure.dpi / 72):
-        heights = [to_pixels.transform((p.x, p.value))[1] for p in column]
-        left = min(p.x for p in column)
-        for point, at, height in zip(column, heights, figures.spread(heights, gap, low, high)):
-            axes.annotate(point.label, (left, point.value), xytext=(-12, (height - at) * 72 / figure.dpi), textcoords="offset points", ha="right",
-                          va="center", fontsize=8.5, color=figures.style(point.method)[0], annotation_clip=False,
-                          arrowprops={"arrowstyle": "-", "color": GRID, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4})  # fmt: skip
-
-
-def _columns(points: list[Point], to_pixels, width: float) -> list[list[Point]]:
-    """Points in groups of nearly the same x."""
-    groups: list[list[Point]] = []
-    for point in sorted(points, key=lambda p: p.x):
-        x = to_pixels.transform((point.x, 0))[0]
-        if groups and x - to_pixels.transform((groups[-1][0].x, 0))[0] < width:
-            groups[-1].append(point)
-        else:
-            groups.append([point])
-    return groups
-
-
-def _label_ends(figure: Figure, axes, ends: list[tuple[float, str, str]]) -> None:
-    """Names at the lines' right ends, moved apart where they would overlap."""
-    box = axes.get_window_extent()
-    heights = [axes.transData.transform((0, y))[1] for y, _, _ in ends]
-    gap = 10.5 * figure.dpi / 72
-    for (_, label, colour), height in zip(ends, figures.spread(heights, gap, box.y0 + 4, box.y1 - 2)):
-        axes.annotate(label, (1, (height - box.y0) / box.height), xycoords="axes fraction", xytext=(3, 0), textcoords="offset points",
-                      va="center", fontsize=8.5, color=colour, annotation_clip=False)  # fmt: skip
 
 
 def _write_cells(axes, image, values: np.ndarray, number) -> None:
@@ -250,7 +288,15 @@ def _write_cells(axes, image, values: np.ndarray, number) -> None:
             continue
         red, green, blue, _ = image.cmap(image.norm(value))
         dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
-        axes.text(column + 0.5, row + 0.5, number(value), ha="center", va="center", fontsize=7.5, color="#ffffff" if dark else "#111111")
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            number(value),
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color="#ffffff" if dark else "#111111",
+        )
 
 
 def _shorten(name: str) -> str:

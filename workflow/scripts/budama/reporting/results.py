@@ -32,17 +32,21 @@ class Results:
     def read(cls, path: str | Path, language: Language) -> "Results":
         """The results in a file. Raises BudamaError where it is none."""
         content = files.read_json(path)
-        missing = [key for key in ("scenario", "baseline", "variants") if not isinstance(content, dict) or key not in content]
+        missing = [
+            key for key in ("scenario", "baseline", "variants") if not isinstance(content, dict) or key not in content
+        ]
         if missing:
             raise BudamaError(f"{path}: has no {missing[0]}; it must be a results.json that the aggregate stage wrote")
         return cls(content, language)
 
-    # Rows --------------------------------------------------------------------------------------------------------------------------------
+    # Rows -------------------------------------------------------------------------------------------------------------
 
     @cached_property
     def rows(self) -> list[dict]:
         """The variants that were measured."""
-        return [row for row in self.variants if row.get("status", "ok") == "ok" and row.get("accuracy_percent") is not None]
+        return [
+            row for row in self.variants if row.get("status", "ok") == "ok" and row.get("accuracy_percent") is not None
+        ]
 
     @cached_property
     def unavailable(self) -> list[dict]:
@@ -73,9 +77,11 @@ class Results:
 
     def timings_comparable(self) -> bool:
         """Whether latencies may be compared at all."""
-        return not any(warning.get("code") == "timings_not_comparable" for warning in self.content.get("warnings") or [])
+        return not any(
+            warning.get("code") == "timings_not_comparable" for warning in self.content.get("warnings") or []
+        )
 
-    # Quantities --------------------------------------------------------------------------------------------------------------------------
+    # Quantities -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def size_unit(self) -> str:
@@ -96,6 +102,10 @@ class Results:
         """Multiply–accumulate operations in `flops_unit`."""
         text = self.language.number(gmacs * (1000 if self.flops_unit == "M" else 1))
         return f"{text} {self.flops_unit}" if unit else text
+
+    def count(self, value: int) -> str:
+        """A whole number, its thousands grouped."""
+        return self.language.number(value, 0)
 
     def change(self, row: dict, key: str) -> float | None:
         """A row's change of `size_mib`, `gmacs`, `parameters` or `latency_ms` against the baseline, in percent."""
@@ -134,7 +144,8 @@ class Results:
         return (self.content.get("controls") or {}).get("aa") or {}
 
     def timing(self, row: dict) -> str:
-        """Whether a row's time fell, rose, or is "equal" to the baseline's: its interval, and the A/A control's, decide."""
+        """Whether a row's time fell, rose, or is "equal" to the baseline's: its interval, and the A/A control's,
+        decide."""
         interval = self.time_interval(row)
         if not interval:
             return "equal" if abs(self.time_change(row)) < 0.05 else "fell" if self.time_change(row) < 0 else "rose"
@@ -146,10 +157,11 @@ class Results:
         found = row.get("accuracy_interval") or row.get("accuracy_bootstrap")
         return tuple(found) if found else None
 
-    # Ranking -----------------------------------------------------------------------------------------------------------------------------
+    # Ranking ----------------------------------------------------------------------------------------------------------
 
     def ranking(self, ratio: float | None) -> list[dict]:
-        """Rank groups of one ratio, best first: {"rank", "rows", "tie_p"}. Without a ranking every row is a rank by its number."""
+        """Rank groups of one ratio, best first: {"rank", "rows", "tie_p"}. Without a ranking every row is a rank by its
+        number."""
         groups = [
             {"rank": entry["rank"], "rows": rows, "tie_p": entry.get("tie_p"), "tie_p_holm": entry.get("tie_p_holm")}
             for entry in self.content.get("ranking") or []
@@ -170,7 +182,8 @@ class Results:
         return None
 
     def pairwise(self, rows: list[dict]) -> bool:
-        """Whether no two of these rows can be told apart. In a rank group of three or more only the leader's pairs must be so."""
+        """Whether no two of these rows can be told apart. In a rank group of three or more only the leader's pairs must
+        be so."""
         pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
         return not any((self.comparison(a, b) or {}).get("distinguishable") for a, b in pairs)
 
@@ -178,11 +191,12 @@ class Results:
         """The first warning of a code."""
         return next((warning for warning in self.content.get("warnings") or [] if warning.get("code") == code), None)
 
-    # Names -------------------------------------------------------------------------------------------------------------------------------
+    # Names ------------------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
-        """What the report calls the scenario: its title; its name where it has none, or where titles would be mixed up."""
+        """What the report calls the scenario: its title; its name where it has none, or where titles would be mixed
+        up."""
         return self.scenario if self.by_name else str(self.content.get("title") or self.scenario)
 
     def short(self, row: dict) -> str:
@@ -199,10 +213,15 @@ class Results:
 
     def with_ratio(self, row: dict) -> str:
         """The short name, in a grid with its ratio."""
-        return f"{self.short(row)} {self.language.share(row['ratio'])}" if self.grid and row.get("ratio") else self.short(row)
+        return (
+            f"{self.short(row)} {self.language.share(row['ratio'])}"
+            if self.grid and row.get("ratio")
+            else self.short(row)
+        )
 
     def reason(self, row: dict) -> str:
-        """Why a variant was not measured: in the report's language where the catalogue has it, else as the program told it."""
+        """Why a variant was not measured: in the report's language where the catalogue has it, else as the program told
+        it."""
         told = str(row.get("reason") or "?")
         for pattern, sentence in (self.language.entry("reasons") or {}).items():
             expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(pattern))

@@ -53,7 +53,10 @@ def comparison(results: Results, ratio: float | None) -> Table:
         if row.get("ratio") == ratio:
             empty = [Cell(Inline("-"))] * (len(titles) - 2)
             table_rows.append(
-                TableRow([Cell(Inline(f"**{data(results.label(row))}**")), Cell(say("comparison.unavailable")), *empty], "unavailable")
+                TableRow(
+                    [Cell(Inline(f"**{data(results.label(row))}**")), Cell(say("comparison.unavailable")), *empty],
+                    "unavailable",
+                )
             )
     notes = _own_notes(results, ratio) + (_notes(results) if ratio == results.ratios[-1] else [])
     caption = say("comparison.table_at", ratio=ratio) if results.grid else say("comparison.table")
@@ -83,7 +86,9 @@ def _notes(results: Results) -> list[Inline]:
     by_seed, by_image = (any(row.get(key) for row in rows) for key in ("accuracy_interval", "accuracy_bootstrap"))
     if by_seed:
         mixed = results.baseline.get("accuracy_bootstrap") and not results.baseline.get("accuracy_interval")
-        notes.append(say("comparison.notes.interval_mixed" if mixed else "comparison.notes.interval_seeds", seeds=seeds))
+        notes.append(
+            say("comparison.notes.interval_mixed" if mixed else "comparison.notes.interval_seeds", seeds=seeds)
+        )
     elif by_image:
         notes.append(say("comparison.notes.interval_images"))
     notes.append(say("comparison.notes.change"))
@@ -118,14 +123,18 @@ def pairs(results: Results, ratio: float | None) -> Table | None:
 
 
 def latency(results: Results) -> Table:
-    """Median, 95th percentile, ratio to the baseline with its interval; throughput and memory where they were measured."""
+    """Median, 95th percentile, ratio to the baseline with its interval; throughput and memory where they were
+    measured."""
     say, language = results.language.say, results.language
     every = [results.baseline, *results.rows]
     throughput = next((row["throughput"] for row in every if row.get("throughput")), None)
     memory = any(row.get("peak_memory_mib") for row in every)
     titles = [say("comparison.columns.method"), *(say(f"latency.columns.{key}") for key in ("median", "p95", "ratio"))]
     if throughput:
-        titles += [say("latency.columns.throughput", batch=throughput.get("batch_size") or "?"), say("latency.columns.throughput_ratio")]
+        titles += [
+            say("latency.columns.throughput", batch=throughput.get("batch_size") or "?"),
+            say("latency.columns.throughput_ratio"),
+        ]
     titles += [say("latency.columns.memory")] if memory else []
 
     def cells(row: dict, name: Inline) -> list[Cell]:
@@ -137,7 +146,10 @@ def latency(results: Results) -> Table:
         found.append(_ratio(results, measured))
         if throughput:
             value = rate.get("images_per_second")
-            found += [_cell(value, language.number(value, 0 if value >= 100 else 1) if value is not None else None), _ratio(results, rate)]
+            found += [
+                _cell(value, language.number(value, 0 if value >= 100 else 1) if value is not None else None),
+                _ratio(results, rate),
+            ]
         value = row.get("peak_memory_mib")
         return found + ([_cell(value, language.number(value, 1) if value is not None else None)] if memory else [])
 
@@ -155,12 +167,17 @@ def timings(results: Results) -> Table | None:
     if len(settings) < 3:
         return None
     head = [Column(say("comparison.columns.method"), False)]
-    head += [Column(say("latency.how", batch=batch, precision=name, compile=compiled)) for batch, name, compiled in settings]
+    head += [
+        Column(say("latency.how", batch=batch, precision=name, compile=compiled)) for batch, name, compiled in settings
+    ]
     found = []
     for row in rows:
         own = {tuple(timing.get(key) for key in keys): timing for timing in row["timings"]}
         name = results.with_ratio(row)
-        cells = [Cell(Inline(f"**{data(name)}**"), sort=name), *(_ratio(results, own.get(how) or {}) for how in settings)]
+        cells = [
+            Cell(Inline(f"**{data(name)}**"), sort=name),
+            *(_ratio(results, own.get(how) or {}) for how in settings),
+        ]
         found.append(TableRow(cells))
     return Table("timings", say("latency.settings"), head, found)
 
@@ -173,8 +190,13 @@ def fate(results: Results, stages: list[str]) -> Table:
         values = [(row.get("fate") or {}).get(f"{stage}_percent") for stage in stages]
         if any(value is not None for value in values):
             cells = [_cell(value, language.number(value) if value is not None else None) for value in values]
-            rows.append(TableRow([Cell(Inline(f"**{data(results.with_ratio(row))}**"), sort=results.with_ratio(row)), *cells]))
-    columns = [Column(say("comparison.columns.method"), False), *(Column(say(f"names.stages.{stage}")) for stage in stages)]
+            rows.append(
+                TableRow([Cell(Inline(f"**{data(results.with_ratio(row))}**"), sort=results.with_ratio(row)), *cells])
+            )
+    columns = [
+        Column(say("comparison.columns.method"), False),
+        *(Column(say(f"names.stages.{stage}")) for stage in stages),
+    ]
     return Table("fate", say("fate.table"), columns, rows)
 
 
@@ -182,11 +204,11 @@ def splits(results: Results) -> Table | None:
     """How many images each split has and what it is for."""
     say, language = results.language.say, results.language
     counts = results.dataset.get("counts") or {}
-    rows = [
-        TableRow([Cell(Inline(f"**{say(f'names.splits.{split}')}**")), _cell(counts[split], language.number(counts[split], 0)),
-                  Cell(say(f"names.split_purposes.{split}"))])
-        for split in ("train", "calibration", "selection", "test") if counts.get(split)
-    ]  # fmt: skip
+    rows = []
+    for split in ("train", "calibration", "selection", "test"):
+        if count := counts.get(split):
+            name, purpose = (say(f"names.{key}.{split}") for key in ("splits", "split_purposes"))
+            rows.append(TableRow([Cell(Inline(f"**{name}**")), _cell(count, language.number(count, 0)), Cell(purpose)]))
     titles = [say(f"conditions.columns.{key}") for key in ("split", "images", "purpose")]
     columns = [Column(titles[0], False), Column(titles[1]), Column(titles[2], False)]
     return Table("splits", say("conditions.splits"), columns, rows) if rows else None

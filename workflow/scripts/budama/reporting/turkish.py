@@ -1,7 +1,8 @@
 """Turkish suffixes for names and numbers, chosen by how they are read aloud: TS2'ye, TS3'te, TS4'ün, %18.4'lük.
 
-Vowel harmony and consonant assimilation look at the last syllable of the *reading*: "TS3" ends in "üç", "%18.4" in "dört", "FPGM" in the
-letter name "me". Foreign names take the suffix of their pronunciation (Türk Dil Kurumu, Yazım Kılavuzu: "Özel adlara getirilen ekler").
+Vowel harmony and consonant assimilation look at the last syllable of the *reading*: "TS3" ends in "üç", "%18.4" in
+"dört", "FPGM" in the letter name "me". Foreign names take the suffix of their pronunciation (Türk Dil Kurumu, Yazım
+Kılavuzu: "Özel adlara getirilen ekler").
 """
 
 import re
@@ -14,19 +15,54 @@ SCALES = ("", "bin", "milyon", "milyar", "trilyon", "katrilyon")
 LETTERS = dict(
     zip(
         "abcçdefgğhıijklmnoöpqrsştuüvwxyz",
-        "a be ce çe de e fe ge ğe he ı i je ke le me ne o ö pe kü re se şe te u ü ve ve iks ye ze".split(),
+        [
+            "a",
+            "be",
+            "ce",
+            "çe",
+            "de",
+            "e",
+            "fe",
+            "ge",
+            "ğe",
+            "he",
+            "ı",
+            "i",
+            "je",
+            "ke",
+            "le",
+            "me",
+            "ne",
+            "o",
+            "ö",
+            "pe",
+            "kü",
+            "re",
+            "se",
+            "şe",
+            "te",
+            "u",
+            "ü",
+            "ve",
+            "ve",
+            "iks",
+            "ye",
+            "ze",
+        ],
     )
 )
 
-# How words are read whose spelling would mislead: foreign names, silent letters, palatal l ("kontrole", not "kontrola").
+# How words are read whose spelling would mislead: foreign names, silent letters, palatal l ("kontrole", not
+# "kontrola").
 READINGS = {
-    "wanda": "vanda", "taylor": "teylır", "magnitude": "magnitud", "coverage": "kaveric", "hessian": "hesiyan", "lamp": "lamp",
-    "scratch": "skreç", "scale": "skeyl", "baseline": "beyslayn", "batch": "beç", "epoch": "epok", "prune": "prun", "size": "sayz",
-    "mnist": "emnist", "svhn": "en", "cifar": "sifar", "imagenette": "imıcnet", "places": "pleysis", "flowers": "flavırs",
-    "adamw": "adam ve", "mb": "bayt", "mib": "bayt", "kib": "bayt", "gib": "bayt", "gb": "bayt", "kb": "bayt", "ms": "milisaniye",
-    "macs": "meks", "flops": "flops", "onnx": "oniks", "cuda": "kuda", "arm": "arm",
-    "kontrol": "kontröl", "protokol": "protoköl", "sembol": "semböl", "rol": "röl", "orijinal": "orijinel", "normal": "normel",
-    "global": "globel", "ideal": "ideel", "terminal": "terminel", "saat": "saet", "harf": "herf", "dikkat": "dikket",
+    "wanda": "vanda", "taylor": "teylır", "magnitude": "magnitud", "coverage": "kaveric", "hessian": "hesiyan",
+    "lamp": "lamp", "scratch": "skreç", "scale": "skeyl", "baseline": "beyslayn", "batch": "beç", "epoch": "epok",
+    "prune": "prun", "size": "sayz", "mnist": "emnist", "svhn": "en", "cifar": "sifar", "imagenette": "imıcnet",
+    "places": "pleysis", "flowers": "flavırs", "adamw": "adam ve", "mb": "bayt", "mib": "bayt", "kib": "bayt",
+    "gib": "bayt", "gb": "bayt", "kb": "bayt", "ms": "milisaniye", "macs": "meks", "flops": "flops", "onnx": "oniks",
+    "cuda": "kuda", "arm": "arm", "kontrol": "kontröl", "protokol": "protoköl", "sembol": "semböl", "rol": "röl",
+    "orijinal": "orijinel", "normal": "normel", "global": "globel", "ideal": "ideel", "terminal": "terminel",
+    "saat": "saet", "harf": "herf", "dikkat": "dikket",
 }  # fmt: skip
 
 FRONT, VOWELS, VOICELESS = "eiöü", "aeıioöuü", "fstkçşhpx"

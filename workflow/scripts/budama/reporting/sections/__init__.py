@@ -1,4 +1,5 @@
-"""What the report says: a module a topic, each turning results into sections whose every sentence is true of the numbers."""
+"""What the report says: a module a topic, each turning results into sections whose every sentence is true of the
+numbers."""
 
 from dataclasses import replace
 
@@ -19,7 +20,8 @@ from budama.reporting.sections import (
 
 
 def build(results: Results, others: list[Results]) -> Document:
-    """The whole report in the reference report's order, then what lies beneath it. `others` are compared with, in order."""
+    """The whole report in the reference report's order, then what lies beneath it. `others` are compared with, in
+    order."""
     say, every = results.language.say, [results, *others]
     if len({one.name for one in every}) < len(every):
         for one in every:

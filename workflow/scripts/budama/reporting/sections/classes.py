@@ -19,7 +19,9 @@ def sections(results: Results) -> list[Section]:
     count = len(rows[0]["per_class_change_points"])
     names = results.dataset.get("class_names") or []
     names = [str(names[i]) if i < len(names) else str(i) for i in range(count)]
-    values = np.array([[np.nan if v is None else v for v in row["per_class_change_points"]] for row in rows], dtype=float)
+    values = np.array(
+        [[np.nan if v is None else v for v in row["per_class_change_points"]] for row in rows], dtype=float
+    )
     judged = [i for i, row in enumerate(rows) if row["method"] not in CONTROLS] or list(range(len(rows)))
     mean = np.nanmean(values[judged], axis=0)
     order = np.argsort(mean, kind="stable")
@@ -51,7 +53,8 @@ def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.nda
 
 
 def _bound(results: Results, mean: np.ndarray) -> float | None:
-    """What chance alone may change: the 95 % half width of one accuracy on a class's images (binomial, so on the safe side)."""
+    """What chance alone may change: the 95 % half width of one accuracy on a class's images (binomial, so on the safe
+    side)."""
     images, share = (results.dataset.get("counts") or {}).get("test"), results.baseline["accuracy_percent"] / 100
     if not images or images < len(mean):
         return None

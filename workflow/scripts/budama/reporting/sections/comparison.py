@@ -15,7 +15,9 @@ def sections(results: Results) -> list[Section]:
         table = tables.comparison(results, results.ratios[0])
         return [Section("comparison", say("comparison.title"), [table, *figure])]
     parts = [
-        Section(f"at-{ratio:g}".replace(".", "-"), say("comparison.at", ratio=ratio), [tables.comparison(results, ratio)], 3)
+        Section(
+            f"at-{ratio:g}".replace(".", "-"), say("comparison.at", ratio=ratio), [tables.comparison(results, ratio)], 3
+        )
         for ratio in results.ratios
         if ratio is not None
     ]
@@ -37,7 +39,9 @@ def accuracy(results: Results) -> Figure:
     groups = []
     for ratio in results.ratios:
         points = [
-            Point(to_plain(results.short(row)), row["method"], row["accuracy_percent"], results.interval(row), _seeds(row))
+            Point(
+                to_plain(results.short(row)), row["method"], row["accuracy_percent"], results.interval(row), _seeds(row)
+            )
             for row in results.ordered(ratio)
         ]
         heading = to_plain(language.share(ratio)) if results.grid and ratio is not None else ""

@@ -33,7 +33,10 @@ def _data(results: Results) -> list[tuple[str, Inline | str | None]]:
     parameters = results.baseline.get("parameters")
     protocol = dataset.get("protocol")
     return [
-        ("model", say("configuration.model", title=model.get("title") or model.get("name") or "?", parameters=parameters)),
+        (
+            "model",
+            say("configuration.model", title=model.get("title") or model.get("name") or "?", parameters=parameters),
+        ),
         ("dataset", dataset.get("title") or dataset.get("name")),
         ("classes", _count(results, classes)),
         ("input", say("configuration.input", shape=shape) if shape else None),
@@ -41,7 +44,10 @@ def _data(results: Results) -> list[tuple[str, Inline | str | None]]:
         ("calibration", _count(results, calibration)),
         ("train", _count(results, counts.get("train"))),
         ("selection", _count(results, counts.get("selection"))),
-        ("protocol", say(f"names.protocols.{protocol}") if results.language.has(f"names.protocols.{protocol}") else None),
+        (
+            "protocol",
+            say(f"names.protocols.{protocol}") if results.language.has(f"names.protocols.{protocol}") else None,
+        ),
     ]
 
 

@@ -37,7 +37,13 @@ def figures_of(results: Results) -> list[Figure]:
 def _figure(results: Results, rows: list[dict], topic: str, key: str, scale: float, unit: str, show) -> Figure:
     say, language, baseline = results.language.say, results.language, results.baseline
     points = [
-        Point(to_plain(results.short(row)), row["method"], row["accuracy_percent"], results.interval(row), x=row[key] * scale)
+        Point(
+            to_plain(results.short(row)),
+            row["method"],
+            row["accuracy_percent"],
+            results.interval(row),
+            x=row[key] * scale,
+        )
         for row in rows
     ]
     name = to_plain(say("names.baseline"))
@@ -70,8 +76,8 @@ def _caption(results: Results, rows: list[dict], key: str, show) -> Inline:
     front, rest = [], []
     for row in rows:
         beaten = any(
-            other[key] <= row[key] and other["accuracy_percent"] > row["accuracy_percent"]
-            or other[key] < row[key] and other["accuracy_percent"] >= row["accuracy_percent"]
+            (other[key] <= row[key] and other["accuracy_percent"] > row["accuracy_percent"])
+            or (other[key] < row[key] and other["accuracy_percent"] >= row["accuracy_percent"])
             for other in [*rows, results.baseline]
         )  # fmt: skip
         (rest if beaten else front).append(results.with_ratio(row))

@@ -1,5 +1,7 @@
 """Önemli Gözlemler: ranking with ties, what got smaller, accuracy against cost."""
 
+from itertools import pairwise
+
 from budama.reporting.document import Bullets, Paragraph, Section
 from budama.reporting.inline import Inline
 from budama.reporting.results import CONTROLS, FAMILIES, Results
@@ -20,7 +22,7 @@ def sections(results: Results, alone: bool) -> list[Section]:
     ]
 
 
-# Ranking ---------------------------------------------------------------------------------------------------------------
+# Ranking --------------------------------------------------------------------------------------------------------------
 
 
 def _ranking(results: Results, alone: bool) -> list:
@@ -47,7 +49,8 @@ def _ranking(results: Results, alone: bool) -> list:
 
 
 def tie(results: Results, group: dict) -> Inline:
-    """The p value of a tie: as it is, or Holm-corrected where only the correction makes it a tie; "" where not known."""
+    """The p value of a tie: as it is, or Holm-corrected where only the correction makes it a tie; "" where not
+    known."""
     if group["tie_p"] is not None and group["tie_p"] >= ALPHA:
         return results.language.say("ranking.p", p=group["tie_p"])
     if group.get("tie_p_holm") is not None:
@@ -80,7 +83,7 @@ def _overlap(results: Results, groups: list[dict]) -> Inline | None:
     """Pairs that lie in neighbouring groups and yet cannot be told apart: being indistinguishable is not transitive."""
     found = [
         (results.short(a), results.short(b))
-        for upper, lower in zip(groups, groups[1:])
+        for upper, lower in pairwise(groups)
         for a in upper["rows"]
         for b in lower["rows"]
         if (entry := results.comparison(a, b)) and not entry.get("distinguishable")
@@ -89,7 +92,8 @@ def _overlap(results: Results, groups: list[dict]) -> Inline | None:
 
 
 def families(results: Results, here: str) -> list[Inline]:
-    """Classic against modern methods, where both were tested and at one ratio; a win only if every pair is told apart."""
+    """Classic against modern methods, where both were tested and at one ratio; a win only if every pair is told
+    apart."""
     rows = [] if results.grid else results.ordered(results.ratios[0])
     classic, modern = ([r for r in rows if FAMILIES.get(r["method"]) == f] for f in ("classic", "modern"))
     if not classic or not modern:
@@ -134,7 +138,7 @@ def _below(entry: dict, p: float) -> bool:
     return entry["difference_points"] < 0 and p < ALPHA and entry.get("alternative") != "greater"
 
 
-# What got smaller ------------------------------------------------------------------------------------------------------
+# What got smaller -----------------------------------------------------------------------------------------------------
 
 
 def _optimisation(results: Results) -> list:
@@ -145,11 +149,10 @@ def _optimisation(results: Results) -> list:
             continue
         if results.grid:
             blocks.append(Paragraph(results.language.say("optimisation.at", ratio=ratio)))
-        count = results.language.number
         lines = [
             _cost(results, rows, "size", "size_mib", results.size),
             _cost(results, rows, "flops", "gmacs", results.flops),
-            _cost(results, rows, "parameters", "parameters", lambda value: count(value, 0)),
+            _cost(results, rows, "parameters", "parameters", results.count),
             *_latency(results, rows),
         ]
         blocks.append(Bullets([line for line in lines if line]))
@@ -165,7 +168,9 @@ def _cost(results: Results, rows: list[dict], topic: str, key: str, show) -> Inl
     (low, smallest), (high, largest) = (pick(measured, key=lambda m: m[0]) for pick in (min, max))
     if results.language.change(low) == results.language.change(high):
         kind = direction(low)
-        return say(f"optimisation.{topic}.{kind}", change=round(abs(low), 2), before=show(before), after=show(smallest[key]))
+        return say(
+            f"optimisation.{topic}.{kind}", change=round(abs(low), 2), before=show(before), after=show(smallest[key])
+        )
     names = [results.short(row) for change, row in measured if show(row[key]) == show(smallest[key])]
     values = {"low": low, "high": high, "after_low": show(smallest[key]), "after_high": show(largest[key])}
     return say(f"optimisation.{topic}.range", before=show(before), names=names, **values)
@@ -178,8 +183,14 @@ def _latency(results: Results, rows: list[dict]) -> list[Inline]:
     if not timed or before is None:
         return [say("optimisation.latency.none")]
     if not results.timings_comparable():
-        fell, rose = ([results.short(r) for r in timed if direction(r["latency_ms"] - before) == d] for d in ("fell", "rose"))
-        return [say("optimisation.latency.not_comparable", fell=fell, rose=rose, **evidence(results))] if fell or rose else []
+        fell, rose = (
+            [results.short(r) for r in timed if direction(r["latency_ms"] - before) == d] for d in ("fell", "rose")
+        )
+        return (
+            [say("optimisation.latency.not_comparable", fell=fell, rose=rose, **evidence(results))]
+            if fell or rose
+            else []
+        )
     lines = []
     for kind in ("fell", "rose", "equal"):
         own = [row for row in timed if results.timing(row) == kind]
@@ -191,7 +202,7 @@ def _latency(results: Results, rows: list[dict]) -> list[Inline]:
     return lines
 
 
-# Accuracy against cost -------------------------------------------------------------------------------------------------
+# Accuracy against cost ------------------------------------------------------------------------------------------------
 
 
 def _balance(results: Results) -> list:
@@ -208,6 +219,9 @@ def _balance(results: Results) -> list:
         )
         if same and len(results.at(ratio)) > 1:
             blocks.append(Paragraph(say("balance.equal_cost")))
+        changes = [change for row in results.at(ratio) if (change := results.change(row, "gmacs")) is not None]
+        if not same and changes and results.language.change(min(changes)) != results.language.change(max(changes)):
+            blocks.append(Paragraph(say("balance.unequal_cost", low=min(changes), high=max(changes))))
     return blocks
 
 

@@ -1,4 +1,5 @@
-"""One section for each other scenario: what differed in the settings, and what became of the methods that both tested."""
+"""One section for each other scenario: what differed in the settings, and what became of the methods that both
+tested."""
 
 from budama.reporting import plots
 from budama.reporting.document import Bullets, Cell, Column, Figure, Section, Table, TableRow
@@ -8,7 +9,7 @@ from budama.reporting.sections.observations import families
 
 
 def section(results: Results, other: Results) -> Section:
-    """"TS2 ile Karşılaştırma"."""
+    """ "TS2 ile Karşılaştırma"."""
     say, names = results.language.say, {"here": results.name, "other": other.name}
     shared = _shared(results, other)
     comparable = _same_subject(results, other)
@@ -25,12 +26,14 @@ def section(results: Results, other: Results) -> Section:
         lines.append(say("scenarios.accuracy.single_runs"))
     blocks = [Bullets([line for line in lines if line])]
     if shared:
-        blocks += [_table(results, other, shared), _figure(results, other, shared, comparable)]
+        blocks += [_table(results, other, shared, comparable), _figure(results, other, shared, comparable)]
     return Section(f"with-{_slug(other.name)}", say("scenarios.title", other=names["other"]), blocks, 3)
 
 
 def _slug(name: str) -> str:
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).lower().strip("-") or "x"
+    return (
+        "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).lower().strip("-") or "x"
+    )
 
 
 def _same_subject(results: Results, other: Results) -> bool:
@@ -104,31 +107,31 @@ def _smallest_loss(results: Results) -> list[Inline]:
     if len(rows) > 3 or any(loss is None or loss >= 0 for loss in losses):
         return []
     signed = [results.language.signed(loss) for loss in losses]
-    return [results.language.say("scenarios.smallest_loss", ratio=ratio, names=[results.short(r) for r in rows], losses=signed)]
+    return [
+        results.language.say(
+            "scenarios.smallest_loss", ratio=ratio, names=[results.short(r) for r in rows], losses=signed
+        )
+    ]
 
 
-def _table(results: Results, other: Results, shared: list[tuple[dict, dict]]) -> Table:
+def _table(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool) -> Table:
+    """Accuracies and shares kept; of other models or data, only the shares, as the accuracies say nothing side by
+    side."""
     say, language = results.language.say, results.language
     rows = []
     for row, match in shared:
-        gap = row["accuracy_percent"] - match["accuracy_percent"]
-        kept = [(r.retention(x)) for r, x in ((results, row), (other, match))]
-        rows.append(
-            TableRow(
-                [
-                    Cell(Inline(f"**{data(results.with_ratio(row))}**"), sort=results.with_ratio(row)),
-                    *(Cell(data(language.number(r["accuracy_percent"])), sort=r["accuracy_percent"]) for r in (row, match)),
-                    Cell(data(language.signed(gap)), sort=gap),
-                    *(Cell(data(language.percent(k) if k is not None else "-"), sort=k) for k in kept),
-                ]
-            )
-        )
-    titles = [
-        say("comparison.columns.method"),
-        *(say("scenarios.columns.here", name=r.name) for r in (results, other)),
-        say("scenarios.columns.difference"),
-        *(say("scenarios.columns.kept_here", name=r.name) for r in (results, other)),
-    ]
+        name, pair = results.with_ratio(row), (row["accuracy_percent"], match["accuracy_percent"])
+        kept = results.retention(row), other.retention(match)
+        known = comparable or None not in kept
+        gap = (pair[0] - pair[1] if comparable else kept[0] - kept[1]) if known else None
+        accuracies = [Cell(data(language.number(value)), sort=value) for value in pair] if comparable else []
+        shares = [Cell(data(language.percent(value) if value is not None else "-"), sort=value) for value in kept]
+        difference = Cell(data(language.signed(gap) if gap is not None else "-"), sort=gap)
+        rows.append(TableRow([Cell(Inline(f"**{data(name)}**"), sort=name), *accuracies, *shares, difference]))
+    titles = [say("comparison.columns.method")]
+    titles += [say("scenarios.columns.here", name=r.name) for r in (results, other)] if comparable else []
+    titles += [say("scenarios.columns.kept_here", name=r.name) for r in (results, other)]
+    titles.append(say("scenarios.columns.difference"))
     caption = say("scenarios.table", here=results.name, other=other.name)
     columns = [Column(title, i > 0) for i, title in enumerate(titles)]
     return Table(f"with-{_slug(other.name)}", caption, columns, rows)
@@ -154,7 +157,9 @@ def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], c
     widest = max(rows, key=lambda row: abs(row[2] - row[3]))
     texts = {"here": results.name, "other": other.name}
     title = say(f"scenarios.figure.title{kept}", **texts)
-    caption = say("scenarios.figure.caption", names=[r[0] for r in rows], name=widest[0], gap=widest[2] - widest[3], **texts)
+    caption = say(
+        "scenarios.figure.caption", names=[r[0] for r in rows], name=widest[0], gap=widest[2] - widest[3], **texts
+    )
     items = [say("scenarios.figure.item", name=label, here=here, other=there) for label, _, here, there in rows]
     alternative = Inline("; ".join(items) + ".")
     return Figure(f"with-{_slug(other.name)}", title, caption, alternative, draw)

@@ -42,7 +42,8 @@ def _figure(results: Results, rows: list[dict]) -> Figure:
     for ratio in results.ratios:
         own = sorted((row for row in rows if row.get("ratio") == ratio), key=lambda row: row["latency"]["ratio"])
         points = [
-            Point(to_plain(results.short(row)), row["method"], row["latency"]["ratio"], results.time_interval(row)) for row in own
+            Point(to_plain(results.short(row)), row["method"], row["latency"]["ratio"], results.time_interval(row))
+            for row in own
         ]
         groups.append((to_plain(language.share(ratio)) if results.grid and ratio is not None else "", points))
     band = results.control().get("interval")
@@ -55,7 +56,9 @@ def _figure(results: Results, rows: list[dict]) -> Figure:
     items = []
     for row in rows:
         low, high = results.time_interval(row) or (None, None)
-        items.append(say("latency.item", name=results.with_ratio(row), ratio=row["latency"]["ratio"], low=low, high=high))
+        items.append(
+            say("latency.item", name=results.with_ratio(row), ratio=row["latency"]["ratio"], low=low, high=high)
+        )
     alternative = Inline("; ".join(items) + ".")
     return Figure("latency", title, _caption(results, rows, bool(band)), alternative, draw)
 
@@ -85,4 +88,6 @@ def _shape(results: Results, rows: list[dict]) -> list[Paragraph]:
     if flops >= -1 or time >= 0:
         return []
     key = "close" if time <= 0.75 * flops else "behind"
-    return [Paragraph(results.language.say(f"latency.shape.{key}", name=results.with_ratio(row), flops=flops, time=time))]
+    return [
+        Paragraph(results.language.say(f"latency.shape.{key}", name=results.with_ratio(row), flops=flops, time=time))
+    ]

@@ -2,7 +2,7 @@
 
 from budama.reporting.document import Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
 from budama.reporting.inline import Inline, data
-from budama.reporting.results import CONTROLS, Results
+from budama.reporting.results import Results
 from budama.reporting.sections.observations import tie
 from budama.reporting.sections.timing import fastest
 
@@ -145,7 +145,7 @@ def _sure(results: Results) -> Inline:
     return results.language.say(f"summary.sure.{kind}", seeds=seeds, images=images)
 
 
-# Tiles -----------------------------------------------------------------------------------------------------------------
+# Tiles ----------------------------------------------------------------------------------------------------------------
 
 
 def _tiles(results: Results, ratio: float | None) -> list[Tile]:

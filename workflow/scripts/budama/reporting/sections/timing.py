@@ -3,6 +3,7 @@
 from budama.reporting.inline import Inline
 from budama.reporting.results import Results
 
+ACTIVATIONS = ("coverage", "wanda")  # methods that hook the model to see its activations
 SLOW = 3.0  # times the baseline's time: no pruning makes a model that slow; something else was on it
 
 
@@ -27,7 +28,8 @@ def why_not_comparable(results: Results) -> Inline:
 
 
 def evidence(results: Results) -> dict:
-    """`equal`: models of one size and one count of operations differ by `factor`; `slow`: the methods it went wrong with."""
+    """`equal`: models of one size and one count of operations differ by `factor`; `slow`: the methods whose hooks were
+    still on, told by their being the only slow ones."""
     before = results.baseline.get("latency_ms")
     timed = [row for row in results.rows if row.get("latency_ms")]
     best: tuple[float, dict, dict] | None = None
@@ -38,6 +40,7 @@ def evidence(results: Results) -> dict:
                 if best is None or factor > best[0]:
                     best = factor, a, b
     equal = best is not None and best[0] >= SLOW
-    slow = [results.short(row) for row in timed if before and row["latency_ms"] > SLOW * before]
+    slow = [row for row in timed if before and row["latency_ms"] > SLOW * before]
+    hooked = [results.short(row) for row in slow] if all(row["method"] in ACTIVATIONS for row in slow) else []
     values = {"low": best[1]["latency_ms"], "high": best[2]["latency_ms"], "factor": int(best[0])} if equal else {}
-    return {"equal": equal, "slow": slow, **values}
+    return {"equal": equal, "slow": hooked, **values}

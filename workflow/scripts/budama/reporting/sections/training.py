@@ -28,7 +28,7 @@ def _panels(results: Results, lines: dict) -> list[tuple[str, list[Line]]]:
     ]
 
 
-# From stage to stage ---------------------------------------------------------------------------------------------------
+# From stage to stage --------------------------------------------------------------------------------------------------
 
 
 def _fate(results: Results) -> list[Section]:
@@ -43,7 +43,9 @@ def _fate(results: Results) -> list[Section]:
         known = [(i, row["fate"].get(f"{s}_percent")) for i, s in enumerate(stages)]
         known = [(i, value) for i, value in known if value is not None]
         xs, ys = [i for i, _ in known], [value for _, value in known]
-        if row["method"] != "scratch" or len(rows) == 1:  # new weights begin at chance: a line that says nothing of pruning
+        if (
+            row["method"] != "scratch" or len(rows) == 1
+        ):  # new weights begin at chance: a line that says nothing of pruning
             lines[row.get("ratio")].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
         items.append(say("fate.item", name=results.with_ratio(row), values=" → ".join(language.number(y) for y in ys)))
     names = [to_plain(say(f"names.stages.{stage}")) for stage in stages]
@@ -89,7 +91,7 @@ def _fate_caption(results: Results, rows: list[dict]) -> Inline:
     return Inline(" ".join(sentences))
 
 
-# Layer by layer --------------------------------------------------------------------------------------------------------
+# Layer by layer -------------------------------------------------------------------------------------------------------
 
 
 def _layers(results: Results) -> list[Section]:
@@ -134,10 +136,7 @@ def _group_label(results: Results, ratio: float | None, rows: list[dict]) -> str
 def _layers_caption(results: Results, rows: list[dict], names: list[str], shares: dict, identical: bool) -> Inline:
     say = results.language.say
     cells = [
-        (value, name, row)
-        for row in rows
-        for name, value in zip(names, shares[row["variant"]])
-        if not np.isnan(value)
+        (value, name, row) for row in rows for name, value in zip(names, shares[row["variant"]]) if not np.isnan(value)
     ]
     (low, layer, worst), (high, other, best) = (pick(cells, key=lambda c: c[0]) for pick in (min, max))
     parts = []
@@ -165,7 +164,7 @@ def _layers_alternative(results: Results, rows: list[dict]) -> Inline:
     return Inline("; ".join(items) + ".")
 
 
-# Epoch by epoch --------------------------------------------------------------------------------------------------------
+# Epoch by epoch -------------------------------------------------------------------------------------------------------
 
 
 def _curves(results: Results) -> list[Section]:
