@@ -305,6 +305,16 @@ def test_what_was_not_measured_is_left_out_or_said_to_be():
         assert f"# {title}" not in text
 
 
+def test_a_class_without_test_images_neither_wins_nor_loses():
+    content = single()
+    for row in content["variants"]:
+        if row["status"] == "ok":
+            row["per_class_change_points"] = [None, *row["per_class_change_points"][1:]]
+    text = section(said(content), "Sınıf Bazlı Kazanç ve Kayıplar")
+    assert "T-shirt" not in text
+    assert "nan" not in text.split()
+
+
 def test_results_with_the_barest_keys_render():
     row = {"variant": "mine", "method": "mine", "ratio": 0.5, "accuracy_percent": 50.0}
     text = said({"scenario": "x", "baseline": {"accuracy_percent": 60.0}, "variants": [row]})

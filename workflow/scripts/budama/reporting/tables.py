@@ -128,14 +128,14 @@ def latency(results: Results) -> Table:
     say, language = results.language.say, results.language
     every = [results.baseline, *results.rows]
     throughput = next((row["throughput"] for row in every if row.get("throughput")), None)
-    memory = any(row.get("peak_memory_mib") for row in every)
+    extras = [key for key in ("peak_memory_mib", "energy_mj_per_image") if any(row.get(key) for row in every)]
     titles = [say("comparison.columns.method"), *(say(f"latency.columns.{key}") for key in ("median", "p95", "ratio"))]
     if throughput:
         titles += [
             say("latency.columns.throughput", batch=throughput.get("batch_size") or "?"),
             say("latency.columns.throughput_ratio"),
         ]
-    titles += [say("latency.columns.memory")] if memory else []
+    titles += [say(f"latency.columns.{key}") for key in extras]
 
     def cells(row: dict, name: Inline) -> list[Cell]:
         measured, rate = row.get("latency") or {}, row.get("throughput") or {}
@@ -150,8 +150,10 @@ def latency(results: Results) -> Table:
                 _cell(value, language.number(value, 0 if value >= 100 else 1) if value is not None else None),
                 _ratio(results, rate),
             ]
-        value = row.get("peak_memory_mib")
-        return found + ([_cell(value, language.number(value, 1) if value is not None else None)] if memory else [])
+        for key in extras:
+            value = row.get(key)
+            found.append(_cell(value, language.number(value, 1) if value is not None else None))
+        return found
 
     rows = [TableRow(cells(results.baseline, results.original()), "baseline")]
     rows += [TableRow(cells(row, data(results.with_ratio(row)))) for row in results.rows if row.get("latency")]

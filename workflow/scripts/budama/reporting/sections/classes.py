@@ -23,10 +23,14 @@ def sections(results: Results) -> list[Section]:
         [[np.nan if v is None else v for v in row["per_class_change_points"]] for row in rows], dtype=float
     )
     judged = [i for i, row in enumerate(rows) if row["method"] not in CONTROLS] or list(range(len(rows)))
-    mean = np.nanmean(values[judged], axis=0)
-    order = np.argsort(mean, kind="stable")
+    known = ~np.isnan(values[judged]).all(axis=0)  # a class without test images has no accuracy
+    mean = np.full(count, np.nan)
+    mean[known] = np.nanmean(values[judged][:, known], axis=0)
+    order = np.argsort(mean, kind="stable")[: int(known.sum())]
+    if len(order) < 2:
+        return []
     half = SHOWN // 2
-    chosen = order if count <= SHOWN else np.concatenate([order[:half], order[-half:]])
+    chosen = order if len(order) <= SHOWN else np.concatenate([order[:half], order[-half:]])
     title, axis = say("classes.figure"), to_plain(say("classes.axis"))
     labels = [to_plain(data(results.with_ratio(row))) for row in rows], [to_plain(data(names[i])) for i in chosen]
 
@@ -42,14 +46,14 @@ def sections(results: Results) -> list[Section]:
 def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.ndarray) -> Inline:
     say, count, bound = results.language.say, len(mean), _bound(results, mean)
     worst, best = float(mean[order[0]]), float(mean[order[-1]])
-    losers = [names[i] for i in order[: min(3, count - 1)] if mean[i] < 0]
+    losers = [names[i] for i in order[: min(3, len(order) - 1)] if mean[i] < 0]
     key = "gains" if not losers else "losses" if best <= 0 else "both"
     if bound and max(abs(worst), abs(best)) <= bound:
         key = "within"
     loss = max((float(mean[i]) for i in order[: len(losers)]), default=worst)
     extremes = {"loser": names[order[0]], "worst": worst, "winner": names[order[-1]], "gain": best}
     text = say(f"classes.caption.{key}", losers=losers, loss=loss, **extremes)
-    return Inline(f"{text} {say('classes.shown', total=count, shown=SHOWN)}") if count > SHOWN else text
+    return Inline(f"{text} {say('classes.shown', total=count, shown=SHOWN)}") if len(order) > SHOWN else text
 
 
 def _bound(results: Results, mean: np.ndarray) -> float | None:
