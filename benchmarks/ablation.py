@@ -10,6 +10,8 @@ and the 95 % interval of the paired difference to the full recipe.
 """
 
 import argparse
+import copy
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -65,12 +67,11 @@ class Runs:
         for method in METHODS:
             model = self.pruned(method, reestimated, steps)
             before = evaluate(model, self.selection).accuracy_percent
-            state = {name: value.clone() for name, value in model.state_dict().items()}
             for seed in range(self.args.seeds):
-                model.load_state_dict(state)
-                found.append((before, self.fine_tuned(model, distilled, seed)))
+                found.append((before, self.fine_tuned(copy.deepcopy(model), distilled, seed)))
         return found
 
+    @functools.cache  # noqa: B019 - one object, for the whole run
     def pruned(self, method: str, reestimated: bool, steps: int) -> torch.nn.Module:
         settings = {
             **{"method": method, "ratio": self.args.ratio, "scope": "layerwise", "steps": steps, "match": "macs"},
