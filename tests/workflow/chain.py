@@ -65,7 +65,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     """Run `snakemake --cores 2 ARGUMENTS` in `folder`, as a user would."""
     command = [str(SNAKEMAKE), "--cores", "2", *arguments]
     told = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    return subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, timeout=1200)
+    return subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, timeout=3600)
 
 
 def plan(folder: Path, *arguments: str) -> set[str]:

@@ -167,7 +167,7 @@ def test_a_changed_image_runs_the_data_stage_again_and_a_touched_one_does_not(wo
     from PIL import Image
 
     for number in range(40):
-        part, label = ("train", "val")[number % 4 == 0], f"class{number % 2}"
+        part, label = ("train", "val")[number % 4 == 0], f"class{number // 4 % 2}"
         path = work / f"photos/{part}/{label}/{number}.bmp"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (number * 6, 255 - number * 6, number)).save(path)
