@@ -217,6 +217,26 @@ def test_figures_keep_text_as_text_and_tell_what_they_show():
         assert inline.to_plain(figure.caption).endswith(".")
 
 
+def test_scenarios_whose_names_look_alike_in_a_file_name_keep_their_figures_apart():
+    others = [from_record("ts2") | {"title": name} for name in ("שלום", "🙂", "TS 2", "TS-2")]
+    doc, _ = document(from_record("ts3"), *others)
+    names = [figure.name for figure in doc.figures]
+    assert names[-4:] == ["with-other", "with-other-2", "with-ts-2", "with-ts-2-2"]
+    assert len({section.name for section in doc.sections}) == len(doc.sections)
+
+
+@pytest.mark.parametrize("spread", [0.03, 0.4, 2.0, 9.0, 60.0])
+def test_the_numbers_on_an_axis_are_where_they_say(spread):
+    content = from_record("ts4")
+    for i, row in enumerate(content["variants"]):
+        row["accuracy_percent"] = 78 - spread * i / 3
+    drawn = next(figure for figure in document(content)[0].figures if figure.name == "accuracy-macs").draw()
+    drawn.draw_without_rendering()
+    for axis in (drawn.axes[0].xaxis, drawn.axes[0].yaxis):
+        shown = [float(label.get_text().replace("−", "-")) for label in axis.get_ticklabels()]
+        assert shown == pytest.approx(list(axis.get_majorticklocs()), abs=1e-9)
+
+
 def test_the_same_results_give_the_same_bytes(tmp_path):
     for run in ("a", "b"):
         render.write(*document(single(), from_record("ts3")), tmp_path / run)

@@ -8,6 +8,7 @@ import hashlib
 import io
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -15,11 +16,14 @@ import matplotlib
 matplotlib.use("svg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
+from matplotlib.ticker import Formatter, MaxNLocator
 
 from budama.reporting.inline import to_attribute
 
+Number = Callable[[float, int], str]  # a value with so many decimals, in the report's language
 INK, MUTED, GRID, PAPER = "#1d2026", "#5a6069", "#d9dde3", "#fdfdfe"
 WIDTH = 5.8  # inches; narrow enough that its text can be read on a phone
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -149,3 +153,30 @@ def inline_svg(svg: str, prefix: str) -> str:
     svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1) if "viewBox" in svg else svg
     variables = TOKENS | {light: name for name, (light, _) in palette().items()}
     return re.sub("|".join(variables), lambda match: f"var({variables[match[0]]})", svg)
+
+
+def row_height(rows: int) -> float:
+    """Inches for a row: so many that three ratios of nine methods still fit on a page."""
+    return 0.27 if rows <= 16 else 0.2
+
+
+class Ticks(Formatter):
+    """Numbers with just as many decimals as their distance needs: 2.5 apart takes one, 0.02 apart two."""
+
+    def __init__(self, number: Number):
+        self.number = number
+
+    def __call__(self, value: float, position=None) -> str:
+        return self.number(value, 2)
+
+    def format_ticks(self, values) -> list[str]:
+        step = float(f"{np.diff(values).min():.6g}") if len(values) > 1 else 1.0
+        decimals = next((d for d in range(9) if abs(step * 10**d - round(step * 10**d)) < 1e-6 * 10**d * step), 9)
+        return [self.number(value, decimals) for value in values]
+
+
+def finish(axis, label: str, number: Number) -> None:
+    """An axis's name and ticks."""
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(Ticks(number))
+    axis.set_label_text(label, fontsize=8.5)

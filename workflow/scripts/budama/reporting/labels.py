@@ -41,8 +41,7 @@ def outermost(points: list) -> list:
 
 
 def beside_points(figure: Figure, axes, points: list, origin) -> None:
-    """Names beside the points: right of them, or left where their paths run to the right; moved apart where they would
-    overlap."""
+    """Names left of the points, moved apart where they would overlap; the baseline's is on its right."""
     figure.draw_without_rendering()
     axes.annotate(
         origin.label,
@@ -58,12 +57,12 @@ def beside_points(figure: Figure, axes, points: list, origin) -> None:
     gap = 11 * figure.dpi / 72
     for column in _columns(points, to_pixels, 60 * figure.dpi / 72):
         heights = [to_pixels.transform((p.x, p.value))[1] for p in column]
-        left = min(p.x for p in column)
-        for point, at, height in zip(column, heights, spread(heights, gap, low, high)):
+        places = [to_pixels.transform((p.x, p.value))[0] for p in column]
+        for point, x, y, height in zip(column, places, heights, spread(heights, gap, low, high)):
             axes.annotate(
                 point.label,
-                (left, point.value),
-                xytext=(-12, (height - at) * 72 / figure.dpi),
+                (point.x, point.value),
+                xytext=((min(places) - x) * 72 / figure.dpi - 12, (height - y) * 72 / figure.dpi),
                 textcoords="offset points",
                 ha="right",
                 va="center",

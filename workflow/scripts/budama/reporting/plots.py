@@ -3,15 +3,11 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from budama.reporting import figures, labels
 from budama.reporting.figures import GRID, INK, MUTED, PAPER
-
-KEPT = LinearSegmentedColormap.from_list("kept", ["#5b1e66", "#a63d77", "#de7a6c", "#f6c08a", "#f7f1e3"], N=48)
-CHANGE = LinearSegmentedColormap.from_list("change", ["#9c3f00", "#e59a5c", "#f6f4f1", "#7fb2da", "#0a4f86"], N=48)
 
 
 @dataclass(frozen=True)
@@ -38,12 +34,17 @@ class Line:
 
 
 def forest(
-    groups: list[tuple[str, list[Point]]], axis: str, number, *, reference: tuple[float, str] | None = None, band=None
+    groups: list[tuple[str, list[Point]]],
+    axis: str,
+    number: figures.Number,
+    *,
+    reference: tuple[float, str] | None = None,
+    band=None,
 ) -> Figure:
     """A row for every method: value, interval and seeds. `groups` are (heading, points); `reference` a dashed line with
     its name."""
     count = sum(len(points) + bool(heading) for heading, points in groups)
-    figure, (axes,) = figures.new(0.75 + _row_height(count) * count)
+    figure, (axes,) = figures.new(0.75 + figures.row_height(count) * count)
     ticks, names, row = [], [], 0.0
     if band:
         axes.axvspan(*band, color=GRID, alpha=0.55, linewidth=0, zorder=0)
@@ -81,13 +82,13 @@ def forest(
         tick.set_fontweight("bold" if heading else "normal")
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
-    _finish(axes.xaxis, axis, number)
+    figures.finish(axes.xaxis, axis, number)
     axes.margins(x=0.06)
     return figure
 
 
 def scatter(
-    points: list[Point], origin: Point, x_axis: str, y_axis: str, x_number, y_number, *, paths: bool, front: str
+    points: list[Point], origin: Point, x_axis: str, y_axis: str, number: figures.Number, *, paths: bool, front: str
 ) -> Figure:
     """Accuracy against cost, with intervals; `paths` joins a method's ratios, and a line named `front` the undominated
     points."""
@@ -137,8 +138,8 @@ def scatter(
                 markeredgewidth=1.6,
                 zorder=4,
             )
-    _finish(axes.xaxis, x_axis, x_number)
-    _finish(axes.yaxis, y_axis, y_number)
+    figures.finish(axes.xaxis, x_axis, number)
+    figures.finish(axes.yaxis, y_axis, number)
     low, high = min(p.x for p in [*points, origin]), max(p.x for p in [*points, origin])
     span = (high - low) or abs(high) or 1
     axes.set_xlim(
@@ -151,7 +152,13 @@ def scatter(
 
 
 def lines(
-    panels: list[tuple[str, list[Line]]], x_axis: str, y_axis: str, y_number, *, stages=None, reference=None
+    panels: list[tuple[str, list[Line]]],
+    x_axis: str,
+    y_axis: str,
+    number: figures.Number,
+    *,
+    stages=None,
+    reference=None,
 ) -> Figure:
     """A panel for every ratio, in which every method has a line with its name at the end. `stages` names the x
     positions."""
@@ -181,7 +188,7 @@ def lines(
         last = max((line.x[-1] for line in series), default=1)
         first = min((line.x[0] for line in series), default=0)
         axis.set_xlim(first - 0.03 * (last - first or 1), last + 0.03 * (last - first or 1))
-        _finish(axis.yaxis, y_axis, y_number)
+        figures.finish(axis.yaxis, y_axis, number)
         if stages:
             axis.set_xticks(range(len(stages)), [stage.replace(" ", "\n") for stage in stages], fontsize=8)
         else:
@@ -197,50 +204,9 @@ def lines(
     return figure
 
 
-def heatmap(
-    rows: list[str], columns: list[str], values: np.ndarray, colour_axis: str, number, *, diverging=False
+def dumbbell(
+    rows: list[tuple[str, str, float, float]], names: tuple[str, str], axis: str, number: figures.Number
 ) -> Figure:
-    """A cell for every row and column; the value is written into the cell where there is room for it."""
-    count = len(columns)
-    rotated = count > 6
-    longest = max((len(name) for name in columns), default=1)
-    figure, (axes,) = figures.new(
-        1.15 + _row_height(len(rows)) * len(rows) + (min(0.065 * longest, 1.6) if rotated else 0.1)
-    )
-    if diverging:
-        bound = max(float(np.nanmax(np.abs(values))), 1e-9)
-        image = axes.pcolormesh(
-            values, cmap=CHANGE, norm=TwoSlopeNorm(0, -bound, bound), edgecolors=PAPER, linewidth=0.8
-        )
-    else:
-        low = min(float(np.nanmin(values)), 50.0)
-        image = axes.pcolormesh(
-            values, cmap=KEPT, vmin=low, vmax=100, edgecolors=PAPER, linewidth=0.8 if count < 80 else 0
-        )
-    axes.invert_yaxis()
-    step = max(1, -(-count // 34))
-    shown = list(range(0, count, step))
-    axes.set_xticks(
-        [i + 0.5 for i in shown], [_shorten(columns[i]) for i in shown], rotation=90 if rotated else 0, fontsize=7.5
-    )
-    axes.set_yticks([i + 0.5 for i in range(len(rows))], rows)
-    axes.tick_params(length=0)
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if count <= 14:
-        _write_cells(axes, image, values, number)
-    bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.45, aspect=32, pad=0.02, anchor=(0, 1))
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=8)
-    bar.ax.grid(False)
-    bar.set_label(colour_axis, fontsize=8, color=MUTED, loc="left")
-    bar.ax.xaxis.set_major_locator(MaxNLocator(5))
-    bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    return figure
-
-
-def dumbbell(rows: list[tuple[str, str, float, float]], names: tuple[str, str], axis: str, number) -> Figure:
     """(label, method, here, there) a row: a filled marker for this scenario, a hollow one for the other."""
     figure, (axes,) = figures.new(1.0 + 0.3 * len(rows))
     for i, (_, method, here, there) in enumerate(rows):
@@ -265,39 +231,7 @@ def dumbbell(rows: list[tuple[str, str, float, float]], names: tuple[str, str], 
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
-    _finish(axes.xaxis, axis, number)
+    figures.finish(axes.xaxis, axis, number)
     axes.margins(x=0.06)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, borderaxespad=0.2, handletextpad=0.2)
     return figure
-
-
-def _row_height(rows: int) -> float:
-    """Inches for a row: so many that three ratios of nine methods still fit on a page."""
-    return 0.27 if rows <= 16 else 0.2
-
-
-def _finish(axis, label: str, number) -> None:
-    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    axis.set_label_text(label, fontsize=8.5)
-
-
-def _write_cells(axes, image, values: np.ndarray, number) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        red, green, blue, _ = image.cmap(image.norm(value))
-        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
-        axes.text(
-            column + 0.5,
-            row + 0.5,
-            number(value),
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            color="#ffffff" if dark else "#111111",
-        )
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= 22 else name[:10] + "…" + name[-11:]

@@ -1,6 +1,8 @@
 """What the report says: a module a topic, each turning results into sections whose every sentence is true of the
 numbers."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from budama.reporting.document import Document, Section
@@ -30,7 +32,7 @@ def build(results: Results, others: list[Results]) -> Document:
         *configuration.sections(results),
         *comparison.sections(results),
         *observations.sections(results, alone=not others),
-        *(scenarios.section(results, other) for other in others),
+        *_compared(results, others),
         *training.sections(results),
         *speed.sections(results),
         *classes.sections(results),
@@ -51,6 +53,16 @@ def build(results: Results, others: list[Results]) -> Document:
         sections=_numbered(sections),
         date=str(results.content.get("date") or ""),
     )
+
+
+def _compared(results: Results, others: list[Results]) -> Iterator[Section]:
+    """A section for each other scenario, under a name of its own that is fit for a file."""
+    used: set[str] = set()
+    for other in others:
+        name = "with-" + (re.sub(r"[^a-z0-9]+", "-", other.name.lower()).strip("-") or "other")
+        name = next(n for n in (name, *(f"{name}-{i}" for i in range(2, len(others) + 2))) if n not in used)
+        yield scenarios.section(results, other, name, first=not used)
+        used.add(name)
 
 
 def _numbered(sections: list[Section]) -> list[Section]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from budama.reporting import plots
 from budama.reporting.document import Figure, Paragraph, Section
+from budama.reporting.heatmaps import heatmap
 from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.results import CONTROLS, Results
 
@@ -35,7 +35,7 @@ def sections(results: Results) -> list[Section]:
     labels = [to_plain(data(results.with_ratio(row))) for row in rows], [to_plain(data(names[i])) for i in chosen]
 
     def draw():
-        return plots.heatmap(*labels, values[:, chosen], axis, lambda value: language.number(value, 1), diverging=True)
+        return heatmap(*labels, values[:, chosen], axis, language.number, 1, diverging=True)
 
     items = [say("classes.item", name=names[i], change=float(mean[i])) for i in chosen]
     alternative = Inline("; ".join(items) + ".")

@@ -51,7 +51,7 @@ def accuracy(results: Results) -> Figure:
     axis = to_plain(say("comparison.figure.axis"))
 
     def draw():
-        return plots.forest(groups, axis, _axis(results), reference=reference)
+        return plots.forest(groups, axis, language.number, reference=reference)
 
     title, alternative = say("comparison.figure.title"), _alternative(results)
     return Figure("accuracy", title, _caption(results), alternative, draw)
@@ -101,10 +101,3 @@ def _alternative(results: Results) -> Inline:
 
 def _seeds(row: dict) -> list[float]:
     return [s["accuracy_percent"] for s in row.get("seeds") or [] if s.get("accuracy_percent") is not None]
-
-
-def _axis(results: Results):
-    """Tick labels with as many decimals as the spread of the accuracies needs."""
-    values = [row["accuracy_percent"] for row in [*results.rows, results.baseline]]
-    decimals = 0 if max(values) - min(values) >= 6 else 1 if max(values) - min(values) >= 0.6 else 2
-    return lambda value: results.language.number(value, decimals)

@@ -50,15 +50,10 @@ def _figure(results: Results, rows: list[dict], topic: str, key: str, scale: flo
     origin = Point(name, None, baseline["accuracy_percent"], results.interval(baseline), x=baseline[key] * scale)
     title = say(f"balance.figure.{topic}")
     axes = to_plain(say(f"balance.figure.{topic}_axis", unit=unit)), to_plain(say("balance.figure.accuracy_axis"))
-    spread = max(p.x for p in [*points, origin]) - min(p.x for p in [*points, origin])
-    x_decimals = next(d for d in (0, 1, 2, 3, 4, 5, 6) if spread >= 4 * 10**-d or d == 6)
-    heights = [p.value for p in [*points, origin]]
-    y_decimals = 0 if max(heights) - min(heights) >= 6 else 1
-    numbers = (lambda value: language.number(value, x_decimals)), (lambda value: language.number(value, y_decimals))
     front = to_plain(say("balance.figure.front"))
 
     def draw():
-        return plots.scatter(points, origin, *axes, *numbers, paths=results.grid, front=front)
+        return plots.scatter(points, origin, *axes, language.number, paths=results.grid, front=front)
 
     items = [
         say("balance.figure.item", name=label, cost=show(row[key]), accuracy=row["accuracy_percent"])

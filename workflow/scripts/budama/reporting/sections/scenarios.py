@@ -8,9 +8,9 @@ from budama.reporting.results import Results
 from budama.reporting.sections.observations import families
 
 
-def section(results: Results, other: Results) -> Section:
-    """ "TS2 ile Karşılaştırma"."""
-    say, names = results.language.say, {"here": results.name, "other": other.name}
+def section(results: Results, other: Results, name: str, first: bool) -> Section:
+    """TS2 ile Karşılaştırma. `name`: of section and figure; `first`: say what holds of this scenario alone."""
+    say = results.language.say
     shared = _shared(results, other)
     comparable = _same_subject(results, other)
     lines = [_settings(results, other)]
@@ -20,20 +20,14 @@ def section(results: Results, other: Results) -> Section:
     if comparable or not shared:
         lines.append(_accuracy(results, shared))
     lines += _size(results, other, shared)
-    lines += families(results, results.name)
-    lines += _smallest_loss(results)
+    if first:
+        lines += [*families(results, results.name), *_smallest_loss(results)]
     if shared:
         lines.append(say("scenarios.accuracy.single_runs"))
     blocks = [Bullets([line for line in lines if line])]
     if shared:
-        blocks += [_table(results, other, shared, comparable), _figure(results, other, shared, comparable)]
-    return Section(f"with-{_slug(other.name)}", say("scenarios.title", other=names["other"]), blocks, 3)
-
-
-def _slug(name: str) -> str:
-    return (
-        "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name).lower().strip("-") or "x"
-    )
+        blocks += [_table(results, other, shared, comparable, name), _figure(results, other, shared, comparable, name)]
+    return Section(name, say("scenarios.title", other=other.name), blocks, 3)
 
 
 def _same_subject(results: Results, other: Results) -> bool:
@@ -114,30 +108,30 @@ def _smallest_loss(results: Results) -> list[Inline]:
     ]
 
 
-def _table(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool) -> Table:
+def _table(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool, name: str) -> Table:
     """Accuracies and shares kept; of other models or data, only the shares, as the accuracies say nothing side by
     side."""
     say, language = results.language.say, results.language
     rows = []
     for row, match in shared:
-        name, pair = results.with_ratio(row), (row["accuracy_percent"], match["accuracy_percent"])
+        method, pair = results.with_ratio(row), (row["accuracy_percent"], match["accuracy_percent"])
         kept = results.retention(row), other.retention(match)
         known = comparable or None not in kept
         gap = (pair[0] - pair[1] if comparable else kept[0] - kept[1]) if known else None
         accuracies = [Cell(data(language.number(value)), sort=value) for value in pair] if comparable else []
         shares = [Cell(data(language.percent(value) if value is not None else "-"), sort=value) for value in kept]
         difference = Cell(data(language.signed(gap) if gap is not None else "-"), sort=gap)
-        rows.append(TableRow([Cell(Inline(f"**{data(name)}**"), sort=name), *accuracies, *shares, difference]))
+        rows.append(TableRow([Cell(Inline(f"**{data(method)}**"), sort=method), *accuracies, *shares, difference]))
     titles = [say("comparison.columns.method")]
     titles += [say("scenarios.columns.here", name=r.name) for r in (results, other)] if comparable else []
     titles += [say("scenarios.columns.kept_here", name=r.name) for r in (results, other)]
     titles.append(say("scenarios.columns.difference"))
     caption = say("scenarios.table", here=results.name, other=other.name)
     columns = [Column(title, i > 0) for i, title in enumerate(titles)]
-    return Table(f"with-{_slug(other.name)}", caption, columns, rows)
+    return Table(name, caption, columns, rows)
 
 
-def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool) -> Figure:
+def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool, name: str) -> Figure:
     """Accuracies side by side; where model or data differ, the shares kept."""
     say, language = results.language.say, results.language
     kept = "" if comparable else "_kept"
@@ -152,7 +146,7 @@ def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], c
     axis = to_plain(say(f"scenarios.figure.axis{kept}"))
 
     def draw():
-        return plots.dumbbell(plain, names, axis, lambda value: language.number(value, 0 if value == int(value) else 1))
+        return plots.dumbbell(plain, names, axis, language.number)
 
     widest = max(rows, key=lambda row: abs(row[2] - row[3]))
     texts = {"here": results.name, "other": other.name}
@@ -162,4 +156,4 @@ def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], c
     )
     items = [say("scenarios.figure.item", name=label, here=here, other=there) for label, _, here, there in rows]
     alternative = Inline("; ".join(items) + ".")
-    return Figure(f"with-{_slug(other.name)}", title, caption, alternative, draw)
+    return Figure(name, title, caption, alternative, draw)

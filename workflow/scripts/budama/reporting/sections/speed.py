@@ -51,7 +51,7 @@ def _figure(results: Results, rows: list[dict]) -> Figure:
     axis, title = to_plain(say("latency.axis")), say("latency.figure")
 
     def draw():
-        return plots.forest(groups, axis, lambda value: language.number(value, 2), reference=reference, band=band)
+        return plots.forest(groups, axis, language.number, reference=reference, band=band)
 
     items = []
     for row in rows:

@@ -115,7 +115,9 @@ def _speed(results: Results, rows: list[dict]) -> Inline:
     if kinds == {"rose"}:
         return say("summary.speed.slower", **values)
     if kinds != {"fell"}:
-        named = {kind: [results.short(row) for row in timed if results.timing(row) == kind] for kind in ("fell", "rose")}
+        named = {
+            kind: [results.short(row) for row in timed if results.timing(row) == kind] for kind in ("fell", "rose")
+        }
         rest = len(timed) - len(named["fell"]) - len(named["rose"])
         return say("summary.speed.mixed" if any(named.values()) else "summary.speed.equal", **named, rest=rest)
     return say("summary.speed.all_faster" if len(first) == len(timed) > 1 else "summary.speed.faster", **values)

@@ -4,6 +4,7 @@ import numpy as np
 
 from budama.reporting import plots, tables
 from budama.reporting.document import Figure, Paragraph, Section
+from budama.reporting.heatmaps import heatmap
 from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.plots import Line
 from budama.reporting.results import Results
@@ -53,7 +54,7 @@ def _fate(results: Results) -> list[Section]:
     panels = _panels(results, lines)
 
     def draw():
-        return plots.lines(panels, "", axis, lambda value: language.number(value, 0), stages=names)
+        return plots.lines(panels, "", axis, language.number, stages=names)
 
     alternative = Inline("; ".join(items) + ".")
     images = (results.dataset.get("counts") or {}).get("selection")
@@ -97,7 +98,9 @@ def _fate_caption(results: Results, rows: list[dict]) -> Inline:
 def _layers(results: Results) -> list[Section]:
     say, language = results.language.say, results.language
     rows = [row for row in results.rows if row.get("layers")]
-    names = list(dict.fromkeys(layer["name"] for row in rows for layer in row["layers"] if layer.get("before")))
+    layers = [layer for row in rows for layer in row["layers"] if layer.get("before")]
+    cut = [layer["name"] for layer in layers if layer["after"] < layer["before"]]  # the classifier says nothing
+    names = [name for name in dict.fromkeys(layer["name"] for layer in layers) if name in cut]
     if not rows or len(names) < 2:
         return []
     shares = {row["variant"]: _kept(row, names) for row in rows}
@@ -112,7 +115,7 @@ def _layers(results: Results) -> list[Section]:
     shown, columns = np.array(values, dtype=float), [to_plain(name) for name in names]
 
     def draw():
-        return plots.heatmap(labels, columns, shown, axis, lambda value: language.number(value, 0))
+        return heatmap(labels, columns, shown, axis, language.number, 0)
 
     alternative = _layers_alternative(results, rows)
     caption = _layers_caption(results, rows, names, shares, identical=len(groups) == len(results.ratios) < len(rows))
@@ -184,7 +187,7 @@ def _curves(results: Results) -> list[Section]:
     panels, epoch = _panels(results, lines), to_plain(say("curves.epoch"))
 
     def draw():
-        return plots.lines(panels, epoch, axis, lambda value: language.number(value, 1), reference=reference)
+        return plots.lines(panels, epoch, axis, language.number, reference=reference)
 
     items = [
         say("curves.item", name=results.with_ratio(row), first=line.y[0], last=line.y[-1], epochs=len(line.x))
