@@ -4,11 +4,11 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-import conda_environments
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import conda_environments
 from budama import provenance, sources
 
 ROOT = Path(__file__).parents[1]

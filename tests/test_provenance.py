@@ -12,7 +12,21 @@ import pytest
 from budama import localdata, provenance, sources
 from budama.errors import BudamaError
 
-STAGES = (*"dataset baseline calibrate prune finetune benchmark export aggregate report index preview".split(),)
+STAGES = (
+    *[
+        "dataset",
+        "baseline",
+        "calibrate",
+        "prune",
+        "finetune",
+        "benchmark",
+        "export",
+        "aggregate",
+        "report",
+        "index",
+        "preview",
+    ],
+)
 SCRIPTS = Path(provenance.__file__).parents[1]
 
 CODE = '''
