@@ -85,6 +85,8 @@ def row(source: str, name: str, size: int, arguments) -> str:
     model = models.build(description, CLASSES, shape)
     before = complexity.measure(model, shape)
     generator = torch.Generator().manual_seed(1)
+    head = model.get_submodule(models.find_classifier(model, CLASSES)).weight  # vision transformers start it at zero
+    head.data.normal_(std=head[0].numel() ** -0.5, generator=generator)
     calibration.reestimate_batchnorm(model, _noise(shape, generator))  # else logits fade out over the untrained layers
     batches = [(torch.randn(8, *shape, generator=generator), torch.arange(8) % CLASSES) for _ in range(2)]
     statistics = calibration.collect(model, batches, threshold=0.25, device="cpu")

@@ -1,5 +1,6 @@
 """Exported files agree with PyTorch on real images, and the example that comes with them runs."""
 
+import copy
 import json
 import runpy
 import subprocess
@@ -34,10 +35,10 @@ def pruned_on_real_images(description, data, ratio=0.3):
     return pruned
 
 
-def a_few_steps(model, data, steps=16):
+def a_few_steps(model, data):
     """Train for 16 steps: untrained, a deep network may give logits of 60, where the last digits say nothing."""
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-3)
-    for images, labels in datasets.batches(data, "train", 64, shuffle=True, limit=steps):
+    for images, labels in datasets.batches(data, "train", 64, shuffle=True, limit=16):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
@@ -190,11 +191,15 @@ def test_five_architectures_pruned_by_30_percent_agree_on_every_real_image(archi
     description = {"source": "torchvision", "name": architecture, "arguments": {}, "weights": None}
     model = pruned_on_real_images(description, data).model
     a_few_steps(model, data)
+    # Outliers of a hardly trained EfficientNet have logits of 100, which float32 itself does not know to 1e-4.
+    precise = copy.deepcopy(model).double()
+    probe = list(datasets.batches(data, "test", 64, limit=2))
+    rounding = export.agreement(model, lambda images: precise(images.double()).float(), probe).max_difference
     everything = [batch for name in ("train", "selection", "test") for batch in datasets.batches(data, name, 128)]
     written = export.write(tmp_path, model, ["onnx", "torch_export"], data.input_shape, everything)
     for name, about in written.items():
         print(architecture, name, about)
         assert about["images"] == about["top1_equal"] > 1700
-        assert about["max_logit_difference"] < 1e-4
+        assert about["max_logit_difference"] < max(1e-4, 4 * rounding)
         assert about["largest_logit"] > 0.01
     assert np.unique(np.concatenate([model(images).argmax(1) for images, _ in everything[-2:]])).size > 1
