@@ -2,7 +2,7 @@
 
     python benchmarks/plan_time.py
 
-Each time is of a whole `snakemake --dry-run` in a process of its own, imports included: 6.2 s for 1,000 runs (1,118 jobs)
+Each time is of a whole `snakemake --dry-run` in its own process, imports included: 6.2 s for 1,000 runs (1,118 jobs)
 on two cores of an AMD EPYC, Snakemake 9.27.1; 4.4 s for 25.
 """
 
