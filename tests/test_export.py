@@ -193,9 +193,8 @@ def test_five_architectures_pruned_by_30_percent_agree_on_every_real_image(archi
     a_few_steps(model, data)
     # Outliers of a hardly trained EfficientNet have logits of 100, which float32 itself does not know to 1e-4.
     precise = copy.deepcopy(model).double()
-    probe = list(datasets.batches(data, "test", 64, limit=2))
-    rounding = export.agreement(model, lambda images: precise(images.double()).float(), probe).max_difference
     everything = [batch for name in ("train", "selection", "test") for batch in datasets.batches(data, name, 128)]
+    rounding = export.agreement(model, lambda images: precise(images.double()).float(), everything).max_difference
     written = export.write(tmp_path, model, ["onnx", "torch_export"], data.input_shape, everything)
     for name, about in written.items():
         print(architecture, name, about)
