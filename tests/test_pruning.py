@@ -207,6 +207,8 @@ class Shuffled(nn.Module):
         super().__init__()
         self.conv1, self.conv2, self.conv3 = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1)
         self.fc = nn.Linear(8, small_nets.CLASSES)
+        # The first half scores lowest; a choice that mirrors itself would survive the new order.
+        self.conv2.weight.data.mul_(torch.arange(1, 9).view(-1, 1, 1, 1))
 
     def forward(self, x):
         x = functional.relu(self.conv1(x))
