@@ -27,11 +27,12 @@ envs: $(READY)  ## write envs/*.yaml anew from requirements.lock
 docs: $(READY)  ## write config/README.md anew from the schemas
 	$(BIN)/python workflow/scripts/config_readme.py
 
-# uv installs the rest; its own pin, with its hashes, is in the lock too.
+# uv installs the rest; its own pin, with its hashes, is in the lock too. Bytecode is compiled here, once, and not by
+# the first jobs at the same time: those would take almost twice as long.
 $(READY): requirements.lock
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; PYTHON=... names one')"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	sed -n '/^uv==/,/^    #/p' requirements.lock > .venv/uv.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/uv.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	touch $@
