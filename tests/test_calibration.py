@@ -112,6 +112,15 @@ def test_an_activation_changed_in_place_is_seen_as_each_layer_saw_it():
     assert (statistics.get("raw", "input_sumsq") > statistics.get("second", "input_sumsq")).all()
 
 
+def test_equal_statistics_are_equal_files(tmp_path):
+    statistics = calibration.Statistics({"fc/input_sumsq": torch.ones(4)}, images=256, batches=2, threshold=0.25)
+    contents = set()
+    for n in range(20):
+        statistics.save(tmp_path / f"{n}.safetensors")
+        contents.add((tmp_path / f"{n}.safetensors").read_bytes())
+    assert len(contents) == 1
+
+
 def test_statistics_come_back_from_disk(net, tmp_path):
     statistics = collect(net, small_nets.batches(dtype=torch.float32), threshold=0.1)
     statistics.save(tmp_path / "calibration.safetensors")

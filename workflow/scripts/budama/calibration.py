@@ -14,6 +14,7 @@ The model is in evaluation mode: BatchNorm uses its running statistics, as the p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,8 +56,10 @@ class Statistics:
 
         from budama import files
 
-        about = {"images": str(self.images), "batches": str(self.batches), "threshold": repr(self.threshold)}
-        files.write_bytes(path, save(self.values, metadata=about))
+        # One entry: safetensors writes several in an order that differs from run to run; equal statistics would be
+        # unequal files, and Snakemake would prune and fine-tune anew.
+        about = json.dumps({"images": self.images, "batches": self.batches, "threshold": self.threshold})
+        files.write_bytes(path, save(self.values, metadata={"calibration": about}))
 
     @classmethod
     def load(cls, path: str | Path) -> Statistics:
@@ -65,9 +68,9 @@ class Statistics:
 
         try:
             with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
+                about = json.loads((file.metadata() or {})["calibration"])
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return cls(values, int(about["images"]), int(about["batches"]), float(about["threshold"]))
+            return cls(values, about["images"], about["batches"], about["threshold"])
         except (OSError, SafetensorError) as error:
             raise BudamaError(f"{path}: cannot be read as calibration statistics ({error})") from None
         except KeyError as error:
