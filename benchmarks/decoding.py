@@ -52,7 +52,6 @@ SETTINGS = {
     "augment": "standard",
     "mean": None,
     "std": None,
-    "cache_gib": 4,
 }
 
 
@@ -122,7 +121,7 @@ def serve_budama(requests) -> None:
     torch.set_num_threads(1)
     memory.keep_freed()  # as every stage does
     start = time.process_time()
-    manifest = build_manifest({"data": SETTINGS | {"root": "images"}, "calibration_images": 2, "seed": 0}, threads=1)
+    manifest = build_manifest({"data": SETTINGS | {"root": "images"}, "seed": 0}, threads=1)
     images = sum(manifest["counts"][split] for split in ("train", "selection", "test"))
     checked = images / (time.process_time() - start)
     consume(batches(open_data(manifest), "selection", 2, workers=1))

@@ -183,7 +183,7 @@ def _model(data, seed: int):
 def _data(images: int):
     """Fashion-MNIST at 32 × 32 and three channels, with `images` training images and a ninth of them to select by."""
     settings = {**config.load_baseline(BASELINE).data, "augment": "standard", "channels": 3}
-    data = open_data(build_manifest({"data": settings, "calibration_images": 128, "seed": 0}, threads=2))
+    data = open_data(build_manifest({"data": settings, "seed": 0}, threads=2))
     pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2)[:, :1].float()
     pixels = functional.interpolate(pixels, (32, 32), mode="bilinear", antialias=True).round().to(torch.uint8)
     pixels = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy())

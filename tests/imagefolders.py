@@ -19,14 +19,13 @@ DATA = {
     "augment": "auto",
     "mean": None,
     "std": None,
-    "cache_gib": 4.0,
 }
 
 
-def settings(root: Path | str | None = None, calibration_images: int = 4, seed: int = 0, **data) -> dict:
+def settings(root: Path | str | None = None, seed: int = 0, **data) -> dict:
     """Settings of the dataset stage for `image_folder` (or `name=…`), with other keys of `data` as given."""
     root = None if root is None else str(root)
-    return {"data": DATA | {"root": root} | data, "calibration_images": calibration_images, "seed": seed}
+    return {"data": DATA | {"root": root} | data, "seed": seed}
 
 
 def picture(number: int, size: tuple[int, int] = (50, 40), mode: str = "RGB") -> Image.Image:

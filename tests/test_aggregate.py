@@ -73,7 +73,7 @@ def pruning_of(label: str) -> dict:
         return {"status": "unavailable", "reason": "the model has no BatchNorm layer", "method": method}
     mended = drawn(f"{method}{seed if method == 'random' else ''} selection", SELECTION, SHARE[method] - 0.1)
     return {
-        "status": "ok", "method": method, "ratio_used": 0.31,
+        "status": "ok", "method": method, "calibration_images": 128, "ratio_used": 0.31,
         "achieved": {"channels_percent": 30.0, "macs_percent": 20.0, "parameters_percent": 20.0},
         "selection_accuracy_percent": {"baseline": 95.5, "as_pruned": 40.0, "reestimated": 100 * mended.mean()},
         "selection_hits": {"reestimated": packed(mended)}, "selection_images": SELECTION,
@@ -101,7 +101,7 @@ def measured(**changes) -> Measured:
         "dataset": {
             "name": "digits", "title": "Digits", "protocol": "full", "classes": CLASSES, "class_names": list("abcd"),
             "input_shape": [1, 8, 8], "unreadable": [], "duplicates": {"dropped": 0},
-            "counts": {"train": 5000, "calibration": 128, "selection": SELECTION, "test": TEST},
+            "counts": {"train": 5000, "selection": SELECTION, "test": TEST},
             "splits": {"test": {"labels": answers.tolist()}}, "warnings": [{"code": "few_images", "images": TEST}],
         },
         "benchmark": {

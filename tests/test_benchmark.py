@@ -31,9 +31,9 @@ def work(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark")
     settings = {
         "name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full",
-        "selection": 0.1, "test": 0.2, "duplicates": None, "augment": "auto", "mean": None, "std": None, "cache_gib": 1,
+        "selection": 0.1, "test": 0.2, "duplicates": None, "augment": "auto", "mean": None, "std": None,
     }  # fmt: skip
-    manifest = datasets.build_manifest({"data": settings, "calibration_images": 64, "seed": 0}, 1)
+    manifest = datasets.build_manifest({"data": settings, "seed": 0}, 1)
     files.write_json(folder / "dataset.json", manifest)
     recipe = {"model": MODEL, "classes": manifest["classes"], "input_shape": manifest["input_shape"]}
     for seed, name in enumerate(("baseline", "wanda-0", "wanda-1")):

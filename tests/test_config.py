@@ -77,7 +77,7 @@ def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
         for stage in (*config.BASELINE_STAGES, *config.SCENARIO_STAGES)
     }
     assert got == {
-        "dataset": {"data", "calibration_images", "seed"},
+        "dataset": {"data", "seed"},
         "baseline": {"model", "train", "seed", "augment"},
         "calibrate": {"calibration", "seed"},
         "prune": {

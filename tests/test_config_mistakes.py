@@ -240,7 +240,6 @@ BAD_BASELINES = [
         {"data.mean": [0.5], "data.std": [0.2], "data.channels": 3},
         "data.mean has 1 numbers, but data.channels is 3; it must have 3",
     ),
-    ({"data.cache_gib": -1}, "data.cache_gib is -1; it must be between 0 and 100000"),
     ({"calibration.batches": 0}, "calibration.batches is 0; it must be between 1 and 1000000"),
     ({"calibration.batch_size": 0}, "calibration.batch_size is 0; it must be between 1 and 65536"),
     (

@@ -26,7 +26,7 @@ needs_fashion_mnist = pytest.mark.skipif(
 
 
 def digits(**data) -> dict:
-    return build_manifest(settings(calibration_images=256, **{"name": "digits", "image_size": None} | data), threads=1)
+    return build_manifest(settings(**{"name": "digits", "image_size": None} | data), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def everything(data, split="train", batch_size=100, **options):
 def test_digits_are_the_1797_scans_and_need_no_file_or_network(manifest):
     counts = manifest["counts"]
     assert counts["train"] + counts["selection"] + counts["test"] == 1797
-    assert counts == {"train": 1294, "calibration": 256, "selection": 144, "test": 359}
+    assert counts == {"train": 1294, "selection": 144, "test": 359}
     assert manifest["input_shape"] == [1, 8, 8]
     assert manifest["classes"] == 10
     assert {warning["code"] for warning in manifest["warnings"]} == {"few_images"}
@@ -82,21 +82,25 @@ def test_splits_depend_on_the_seed_and_on_nothing_else():
     assert other["splits"]["test"]["indices"] != digits(selection=0.1)["splits"]["test"]["indices"]
 
 
-def test_calibration_images_are_training_images_in_mixed_order(manifest):
-    calibration, train = manifest["splits"]["calibration"], manifest["splits"]["train"]
-    assert set(calibration["digests"]) <= set(train["digests"])
-    assert len(set(calibration["labels"][:20])) > 4
+def test_calibration_images_are_training_images_in_mixed_order_every_class_in_proportion(data):
+    calibration, train = data.calibration(256), data.split("train")
+    assert len(calibration) == len(set(calibration.indices)) == 256
+    assert set(calibration.indices) <= set(train.indices)
+    assert len(set(calibration.labels[:20])) > 4
+    assert np.abs(np.bincount(calibration.labels) / 256 - np.bincount(train.labels) / len(train)).max() < 0.01
+    (images, labels), *_ = batches(data, calibration, 64)
+    assert torch.equal(labels, torch.from_numpy(calibration.labels[:64]))
+    place = {index: row for row, index in enumerate(train.indices)}
+    everyone, _ = everything(data)
+    assert torch.equal(images, everyone[[place[index] for index in calibration.indices[:64]]])
 
 
 def test_selection_may_be_a_count():
     assert digits(selection=200)["counts"]["selection"] == 200
 
 
-def test_more_calibration_images_than_there_are_is_a_warning_and_takes_all_of_train():
-    manifest = build_manifest(settings(name="digits", image_size=None, calibration_images=10**6), threads=1)
-    assert manifest["counts"]["calibration"] == manifest["counts"]["train"]
-    warning = next(warning for warning in manifest["warnings"] if warning["code"] == "few_calibration_images")
-    assert warning == {"code": "few_calibration_images", "asked": 10**6, "images": manifest["counts"]["train"]}
+def test_more_calibration_images_than_there_are_are_all_of_train(data):
+    assert sorted(data.calibration(10**6).indices) == sorted(data.split("train").indices)
 
 
 def test_mean_and_std_are_those_of_the_training_images(data, manifest):
@@ -187,9 +191,9 @@ def test_a_shuffled_epoch_leaves_an_incomplete_batch_out_unless_it_is_the_only_o
 
 
 def test_limit_gives_the_first_batches(data):
-    limited = list(batches(data, "calibration", 32, limit=3))
-    assert len(limited) == len(batches(data, "calibration", 32, limit=3)) == 3
-    for part, whole in zip(limited, batches(data, "calibration", 32)):
+    limited = list(batches(data, "selection", 32, limit=3))
+    assert len(limited) == len(batches(data, "selection", 32, limit=3)) == 3
+    for part, whole in zip(limited, batches(data, "selection", 32)):
         assert all(map(torch.equal, part, whole))
 
 
@@ -235,7 +239,7 @@ def test_digits_can_be_scaled_to_what_a_model_needs():
 
 
 def test_unknown_split_and_augmentation_are_told(data):
-    with pytest.raises(BudamaError, match="has no split 'validation'; it has train, calibration, selection, test"):
+    with pytest.raises(BudamaError, match="has no split 'validation'; it has train, selection, test"):
         batches(data, "validation", 10)
     with pytest.raises(BudamaError, match="augment is hard; it must be one of auto, none, light, standard"):
         batches(data, "test", 10, augment="hard")
@@ -282,7 +286,7 @@ def test_equal_images_never_part_whatever_their_labels(content, share, seed):
 @needs_fashion_mnist
 def test_fashion_mnist_is_found_with_its_own_test_set():
     manifest = build_manifest(settings(name="fashion_mnist", image_size=None, selection=0.1), threads=1)
-    assert manifest["counts"] == {"train": 54000, "calibration": 4, "selection": 6000, "test": 10000}
+    assert manifest["counts"] == {"train": 54000, "selection": 6000, "test": 10000}
     assert manifest["splits"]["test"]["indices"] == list(range(60000, 70000))
     assert manifest["mean"] == [0.286]
     data = open_data(manifest)
@@ -368,7 +372,7 @@ def test_validation_only_cuts_the_test_set_into_disjoint_parts(tmp_path):
     write_cifar(tmp_path, "cifar10", test=100)
     given = settings(tmp_path, name="cifar10", image_size=None, protocol="validation_only", test=0.5)
     manifest = build_manifest(given, threads=1)
-    assert manifest["counts"] == {"train": 40, "calibration": 4, "selection": 10, "test": 50}
+    assert manifest["counts"] == {"train": 40, "selection": 10, "test": 50}
     assert {"code": "validation_only", "images": 100} in manifest["warnings"]
     assert min(manifest["splits"]["train"]["indices"]) >= 50
 

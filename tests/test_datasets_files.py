@@ -39,7 +39,7 @@ def everything(data, split="train", batch_size=4, **options):
 
 
 def test_a_folder_with_train_and_val_is_taken_as_it_is(manifest, root):
-    assert manifest["counts"] == {"train": 16, "calibration": 4, "selection": 4, "test": 10}
+    assert manifest["counts"] == {"train": 16, "selection": 4, "test": 10}
     assert manifest["class_names"] == ["cat", "dog"]
     assert manifest["input_shape"] == [3, 32, 32]
     assert manifest["resize"] == 37  # 32 × 256 / 224
@@ -57,7 +57,7 @@ def test_one_folder_of_class_folders_is_split_by_content(tmp_path, monkeypatch):
     for number, path in enumerate(sorted((tmp_path / "b").rglob("*.jpg"))):
         path.rename(path.with_name(f"{997 * number % 1009:04}.jpg"))  # other names in another order
     first, second = (build_manifest(settings(tmp_path / name), threads=2) for name in "ab")
-    assert first["counts"] == {"train": 45, "calibration": 4, "selection": 11, "test": 14}
+    assert first["counts"] == {"train": 45, "selection": 11, "test": 14}
     for split in first["splits"]:
         assert set(first["splits"][split]["digests"]) == set(second["splits"][split]["digests"])
     assert first["class_counts"]["test"] == [2] * 7
@@ -97,7 +97,7 @@ def test_an_image_under_two_classes_is_a_warning(tmp_path):
 def test_validation_only_cuts_val_into_disjoint_parts_and_says_so(root):
     shutil.rmtree(root / "train")
     manifest = build_manifest(settings(root, protocol="validation_only", test=0.4), threads=1)
-    assert manifest["counts"] == {"train": 5, "calibration": 4, "selection": 1, "test": 4}
+    assert manifest["counts"] == {"train": 5, "selection": 1, "test": 4}
     assert {"code": "validation_only", "images": 10} in manifest["warnings"]
     assert all(path.startswith("val/") for path in manifest["splits"]["train"]["paths"])
 
@@ -118,10 +118,10 @@ def test_food101_is_read_as_torchvision_lays_it_out(tmp_path):
         lines = [f"{name}/{number:03}" for name in ("apple_pie", "waffles") for number in numbers]
         write(folder / "meta" / f"{part}.txt", "\n".join(lines).encode())
     manifest = build_manifest(settings(tmp_path, name="food101"), threads=1)
-    assert manifest["counts"] == {"train": 8, "calibration": 4, "selection": 2, "test": 10}
+    assert manifest["counts"] == {"train": 8, "selection": 2, "test": 10}
     assert manifest["splits"]["test"]["paths"][0] == "images/apple_pie/005.jpg"
     alone = build_manifest(settings(tmp_path, name="food101", protocol="validation_only", test=4), threads=1)
-    assert alone["counts"] == {"train": 5, "calibration": 4, "selection": 1, "test": 4}
+    assert alone["counts"] == {"train": 5, "selection": 1, "test": 4}
     assert everything(open_data(manifest), "test")[0].shape == (10, 3, 32, 32)
 
 
@@ -178,7 +178,7 @@ def test_scoring_is_resize_and_centre_crop_as_torchvision_does_it(root, manifest
 
 
 @pytest.mark.parametrize("kind", ["light", "standard"])
-def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it(root, manifest, kind):
+def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it(root, manifest, kind, monkeypatch):
     def epoch(data, workers, batch_size=4):
         return everything(data, batch_size=batch_size, augment=kind, shuffle=True, seed=1, epoch=2, workers=workers)
 
@@ -187,7 +187,9 @@ def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it
     assert data.store.done[data.store.slots["train"]].all()
     for workers in (1, 3):
         assert all(map(torch.equal, fresh, epoch(data, workers)))
-    assert all(map(torch.equal, fresh, epoch(open_data(manifest | {"cache_gib": 0}), workers=2)))
+    monkeypatch.setenv("BUDAMA_CACHE_GIB", "0")
+    assert all(map(torch.equal, fresh, epoch(open_data(manifest), workers=2)))
+    monkeypatch.delenv("BUDAMA_CACHE_GIB")
     assert all(map(torch.equal, fresh, epoch(data, 2, batch_size=8)))
     ranks = [
         everything(data, augment=kind, shuffle=True, seed=1, epoch=2, rank=rank, world=2)[0].unflatten(0, (4, 2))
@@ -203,11 +205,12 @@ def test_kept_images_are_not_decoded_again(root, manifest):
     assert all(map(torch.equal, first, everything(open_data(manifest), "test")))
 
 
-def test_the_cache_keeps_what_its_limit_allows_and_numbers_stay_the_same(root, manifest):
+def test_the_cache_keeps_what_its_limit_allows_and_numbers_stay_the_same(root, manifest, monkeypatch):
     whole = everything(open_data(manifest), "test")
     shutil.rmtree(".cache")
     one_image = 37 * 46 * 3
-    data = open_data(manifest | {"cache_gib": 10.5 * one_image / 2**30})
+    monkeypatch.setenv("BUDAMA_CACHE_GIB", str(10.5 * one_image / 2**30))
+    data = open_data(manifest)
     for split in ("selection", "train", "test"):
         everything(data, split)
     assert data.store.done.sum() == 10
@@ -215,11 +218,12 @@ def test_the_cache_keeps_what_its_limit_allows_and_numbers_stay_the_same(root, m
     assert all(map(torch.equal, whole, everything(data, "test")))
 
 
-def test_the_cache_of_other_images_makes_room(root, manifest):
+def test_the_cache_of_other_images_makes_room(root, manifest, monkeypatch):
     everything(open_data(manifest), "train")
     (old,) = caching.FOLDER.iterdir()
     write(root / "train" / "cat" / "more.jpg", encoded(picture(77)))
-    other = build_manifest(settings(root), threads=1) | {"cache_gib": 100_000 / 2**30}
+    other = build_manifest(settings(root), threads=1)
+    monkeypatch.setenv("BUDAMA_CACHE_GIB", str(100_000 / 2**30))
     del manifest
     gc.collect()  # the first store is not held any more
     everything(open_data(other), "train")
@@ -246,8 +250,36 @@ print(sum(float(images.double().sum()) for images, _ in batches(data, "test", 4)
     assert float(run.stdout) == total
 
 
-def test_two_processes_fill_one_cache_together(root, manifest):
-    expected = everything(open_data(manifest | {"cache_gib": 0}), "train")
+@pytest.mark.parametrize("limit", ["-1", "much", "nan", "inf"])
+def test_a_cache_limit_that_is_no_number_of_gib_is_told(root, manifest, monkeypatch, limit):
+    monkeypatch.setenv("BUDAMA_CACHE_GIB", limit)
+    with pytest.raises(BudamaError, match=f"BUDAMA_CACHE_GIB is '{limit}'; it must be a number of GiB, 0 or more"):
+        everything(open_data(manifest), "train")
+
+
+def test_images_kept_in_another_size_are_another_cache(manifest):
+    assert open_data(manifest).store.cached
+    for entry in manifest["splits"].values():
+        entry["heights"] = [2 * height for height in entry["heights"]]
+    assert open_data(manifest).store.cached
+    assert len(list(caching.FOLDER.iterdir())) == 2
+
+
+def test_calibration_images_come_from_the_files_of_train(root, manifest):
+    data = open_data(manifest)
+    some = data.calibration(4)
+    (images, labels), *_ = batches(data, some, 4)
+    place = {path: row for row, path in enumerate(data.split("train").paths)}
+    everyone, classes = everything(data, "train")
+    rows = [place[path] for path in some.paths]
+    assert torch.equal(images, everyone[rows])
+    assert torch.equal(labels, classes[rows])
+
+
+def test_two_processes_fill_one_cache_together(root, manifest, monkeypatch):
+    monkeypatch.setenv("BUDAMA_CACHE_GIB", "0")
+    expected = everything(open_data(manifest), "train")
+    monkeypatch.delenv("BUDAMA_CACHE_GIB")
     files.write_json("dataset.json", manifest)
     code = f"""
 import sys

@@ -17,18 +17,18 @@ from budama.errors import BudamaError
 FIVE = ["resnet18", "vgg11_bn", "mobilenet_v2", "efficientnet_b0", "densenet121"]
 DATA = {
     "name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full",
-    "selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None, "cache_gib": 1,
+    "selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None,
 }  # fmt: skip
 
 
 def manifest_of(**changes):
-    return datasets.build_manifest({"data": {**DATA, **changes}, "calibration_images": 256, "seed": 0}, threads=1)
+    return datasets.build_manifest({"data": {**DATA, **changes}, "seed": 0}, threads=1)
 
 
 def pruned_on_real_images(description, data, ratio=0.3):
     """A pruned model whose BatchNorm has seen real images, so that its logits are not all alike."""
     model = models.build(description, data.classes, data.input_shape)
-    batches = datasets.batches(data, "calibration", 64, limit=4)
+    batches = datasets.batches(data, data.calibration(256), 64)
     calibration.reestimate_batchnorm(model, batches)
     pruned = pruning.prune(model, data.input_shape, data.classes, "magnitude", {"ratio": ratio})
     calibration.reestimate_batchnorm(pruned.model, batches)
@@ -42,7 +42,7 @@ def a_few_steps(model, data):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
-    calibration.reestimate_batchnorm(model.eval(), datasets.batches(data, "calibration", 64, limit=4))
+    calibration.reestimate_batchnorm(model.eval(), datasets.batches(data, data.calibration(256), 64))
 
 
 @pytest.fixture(scope="module")

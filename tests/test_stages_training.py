@@ -38,7 +38,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def dataset(tmp_path_factory):
     settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
     path = tmp_path_factory.mktemp("data") / "dataset.json"
-    files.write_json(path, build_manifest({"data": settings, "calibration_images": 64, "seed": 0}, threads=1))
+    files.write_json(path, build_manifest({"data": settings, "seed": 0}, threads=1))
     return path
 
 

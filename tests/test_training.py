@@ -38,7 +38,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def data():
     settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
-    return open_data(build_manifest({"data": settings, "calibration_images": 64, "seed": 0}, threads=1))
+    return open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
 
 
 class Net(nn.Sequential):
@@ -311,7 +311,7 @@ def test_training_does_not_wait_for_the_import_of_a_compiler_that_it_does_not_us
     code = """if True:
         import sys; from test_training import *
         settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
-        data = open_data(build_manifest({"data": settings, "calibration_images": 64, "seed": 0}, threads=1))
+        data = open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
         run(data, epochs=1, **EVERYTHING)
         print([name for name in ("torch._dynamo", "torchvision", "sklearn", "scipy") if name in sys.modules])"""
     paths = {**os.environ, "PYTHONPATH": "workflow/scripts:tests", "OMP_NUM_THREADS": "1"}

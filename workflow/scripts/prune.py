@@ -68,6 +68,7 @@ def prune(args, settings: dict, device) -> dict:
     accuracies = {stage: outcome.accuracy_percent for stage, outcome in stages.items()}
     log(f"{settings['method']}: " + ", ".join(f"{stage} {value:.2f} %" for stage, value in accuracies.items()))
     return {
+        "calibration_images": statistics.images,
         "ratio_used": pruned.ratio_used,
         "achieved": {f"{what}_percent": 100 * share for what, share in pruned.achieved.items()},
         "parameters": pruned.after.parameters,

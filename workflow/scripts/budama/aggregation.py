@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -31,10 +32,10 @@ def aggregate(measured: Measured) -> dict:
         "title": settings["title"],
         "recorded": None,
         "model": _model(measured),
-        "dataset": _dataset(measured.dataset),
+        "dataset": _dataset(measured),
         "pruning": settings["pruning"],
         "finetune": settings["finetune"],
-        "calibration": {**settings["calibration"], "images": measured.dataset["counts"]["calibration"]},
+        "calibration": {**settings["calibration"], "images": measured.calibration_images},
         "seeds": measured.seeds,
         "baseline": baseline,
         "variants": rows,
@@ -198,6 +199,9 @@ def _selection_hits(measured: Measured, variant: str, seed: int) -> np.ndarray:
 
 def _warnings(measured: Measured, rows: list[dict]) -> list[dict]:
     found = []
+    asked = math.prod(measured.settings["calibration"][key] for key in ("batches", "batch_size"))
+    if asked > measured.dataset["counts"]["train"]:
+        found.append({"code": "few_calibration_images", "asked": asked, "images": measured.calibration_images})
     if len(measured.seeds) == 1 and measured.settings["finetune"]["epochs"] > 0:
         found.append({"code": "single_seed", "seed": measured.seeds[0]})
     found += [
@@ -220,12 +224,13 @@ def _model(measured: Measured) -> dict:
     return {**about, "input_shape": dataset["input_shape"], "classes": dataset["classes"]}
 
 
-def _dataset(dataset: dict) -> dict:
+def _dataset(measured: Measured) -> dict:
+    dataset = measured.dataset
     return {
         "name": dataset["name"],
         "title": dataset["title"],
         "protocol": dataset["protocol"],
-        "counts": dataset["counts"],
+        "counts": {**dataset["counts"], "calibration": measured.calibration_images},
         "unreadable": len(dataset["unreadable"]),
         "duplicates_dropped": dataset["duplicates"]["dropped"],
         "class_names": dataset["class_names"],

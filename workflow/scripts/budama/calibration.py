@@ -81,7 +81,8 @@ def batches(data, settings: dict, device: torch.device | str = "cpu"):
     """The calibration images of `data`, by the keys `batches` and `batch_size` of a baseline's calibration."""
     from budama import datasets
 
-    return datasets.batches(data, "calibration", settings["batch_size"], limit=settings["batches"], device=device)
+    images = data.calibration(settings["batches"] * settings["batch_size"])
+    return datasets.batches(data, images, settings["batch_size"], limit=settings["batches"], device=device)
 
 
 def collect(

@@ -108,14 +108,12 @@ def stage_settings(
 
 
 def _baseline_settings(stage: str, baseline: Baseline) -> dict:
-    calibration = baseline.calibration
     if stage == "dataset":
-        images = calibration["batches"] * calibration["batch_size"]
-        return {"data": baseline.data, "calibration_images": images, "seed": baseline.seed}
+        return {"data": baseline.data, "seed": baseline.seed}
     if stage == "baseline":
         augment = baseline.data["augment"]
         return {"model": baseline.model, "train": baseline.train, "seed": baseline.seed, "augment": augment}
-    return {"calibration": calibration, "seed": baseline.seed}
+    return {"calibration": baseline.calibration, "seed": baseline.seed}
 
 
 def _variant_settings(stage, scenario, baseline, variant: Variant, seed: int | None) -> dict:

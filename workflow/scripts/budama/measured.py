@@ -35,6 +35,11 @@ class Measured:
         """[N] the test images' classes."""
         return np.array(self.dataset["splits"]["test"]["labels"], dtype=np.int64)
 
+    @property
+    def calibration_images(self) -> int | None:
+        """How many images the methods looked at; None where none of them could serve."""
+        return next((one["calibration_images"] for one in self.pruning.values() if one["status"] == "ok"), None)
+
     def measured_seeds(self, variant: str) -> list[int]:
         """The seeds of a variant whose model was benchmarked."""
         rows = self.benchmark["rows"]

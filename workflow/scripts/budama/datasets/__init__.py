@@ -1,6 +1,6 @@
 """Images as batches, and the manifest (dataset.json) that says which image serves what.
 
->>> manifest = build_manifest({"data": {...}, "calibration_images": 1024, "seed": 0}, threads=2)
+>>> manifest = build_manifest({"data": {...}, "seed": 0}, threads=2)
 >>> data = open_data(manifest)
 >>> for images, labels in batches(data, "train", 128, augment="auto", shuffle=True, seed=0, epoch=3): ...
 

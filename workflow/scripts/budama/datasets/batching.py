@@ -134,7 +134,7 @@ def _portions(rows: torch.Tensor) -> list[slice]:
 
 def batches(
     data: Data,
-    split: str,
+    split: str | Split,
     batch_size: int,
     *,
     augment: str | bool | None = None,
@@ -148,8 +148,9 @@ def batches(
     world: int = 1,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Batches:
-    """Batches of a split, as a sized iterable of (images float32 [B, C, H, W] normalised, labels int64 [B]).
+    """Batches as a sized iterable of (images float32 [B, C, H, W] normalised, labels int64 [B]).
 
+    `split` is one by its name, or some images of one (`data.calibration(n)`).
     Order and augmentation depend on (seed, epoch) and an image's place in the epoch alone. `augment`: None or "none",
     "light", "standard", or "auto" for what the data set's settings say. `limit`: at most so many batches. `workers`:
     threads that read and decode files ahead (0: as many as torch uses); it changes no number.
@@ -159,11 +160,13 @@ def batches(
     what one process would get.
     """
     kind = _kind(data, augment)
-    if split not in data.splits:
-        raise BudamaError(f"{data.title} has no split '{split}'; it has {', '.join(data.splits)}")
+    if isinstance(split, str):
+        if split not in data.splits:
+            raise BudamaError(f"{data.title} has no split '{split}'; it has {', '.join(data.splits)}")
+        split = data.splits[split]
     if batch_size < 1 or batch_size < world:
         raise BudamaError(f"a batch of {batch_size} images cannot be divided among {world} processes")
-    plan = Plan(data, data.splits[split], batch_size, kind, shuffle, seed, epoch, limit, rank, world)
+    plan = Plan(data, split, batch_size, kind, shuffle, seed, epoch, limit, rank, world)
     return Batches(plan, torch.device(device), memory_format, workers)
 
 

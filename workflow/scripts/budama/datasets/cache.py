@@ -20,13 +20,15 @@ import simplejpeg
 import torch
 
 from budama.datasets import decoding
+from budama.errors import BudamaError
 from budama.progress import log
 
 FOLDER = Path(".cache/budama/images")
 VERSIONS = (PIL.__version__, simplejpeg.__version__, torch.__version__)
 FORMAT = 1  # counts up when `decoding` changes what is kept
-PRIORITY = ("selection", "calibration", "train", "test")  # most often read first, for the case that not all fit
+PRIORITY = ("selection", "train", "test")  # most often read first, for the case that not all fit
 FREE_SHARE = 0.5  # of the disk's free space that is taken at most
+LIMIT, LIMIT_GIB = "BUDAMA_CACHE_GIB", 4.0  # a matter of the machine, not of the scenario: it changes no number
 
 
 class Store:
@@ -40,7 +42,7 @@ class Store:
         self.kept = {name: decoding.kept_sizes(split.sizes, self.shorter) for name, split in data.splits.items()}
         self.slots, digests, lengths = self._slots()
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
-        limit = data.cache_gib * 2**30
+        limit = limit_bytes()
         self.pixels = None
         try:
             limit = min(limit, FREE_SHARE * _free_bytes() + _used_bytes(self._folder(digests)))
@@ -67,23 +69,20 @@ class Store:
         return image
 
     def _slots(self) -> tuple[dict[str, np.ndarray], list[str], np.ndarray]:
-        """A place for every image (calibration images also train: one place), with its digest and length in bytes."""
-        known, digests, lengths, slots = {}, [], [], {}
+        """A place for every image by split and row, and by place its digest and length in bytes."""
+        digests, lengths, slots = [], [np.empty(0, dtype=np.int64)], {}
         for name in sorted(self.splits, key=PRIORITY.index):
-            split, places = self.splits[name], np.empty(len(self.splits[name]), dtype=np.int64)
-            sizes = self.kept[name].prod(axis=1) * self.channels
-            for row, path in enumerate(split.paths):
-                places[row] = known.setdefault(path, len(known))
-                if places[row] == len(digests):
-                    digests.append(split.digests[row])
-                    lengths.append(sizes[row])
-            slots[name] = places
-        return slots, digests, np.array(lengths, dtype=np.int64)
+            slots[name] = len(digests) + np.arange(len(self.splits[name]))
+            digests += self.splits[name].digests
+            lengths.append(self.kept[name].prod(axis=1) * self.channels)
+        return slots, digests, np.concatenate(lengths)
 
     def _folder(self, digests: list[str]) -> Path:
         form = (FORMAT, VERSIONS, self.shorter, self.channels, _boot())
         key = blake2b(repr(form).encode(), digest_size=12)
         key.update("".join(digests).encode())
+        for name in sorted(self.kept):
+            key.update(np.ascontiguousarray(self.kept[name]).tobytes())
         return FOLDER / key.hexdigest()
 
     def _open(self, folder: Path, limit: float) -> None:
@@ -115,6 +114,15 @@ class Store:
 
     def _give_up(self, error: OSError) -> None:
         log(f"decoded images are not kept from here on ({error.strerror}); every epoch decodes them anew")
+
+
+def limit_bytes() -> float:
+    """What decoded images may take on the disk, by BUDAMA_CACHE_GIB (4 where it is not set). Raises BudamaError."""
+    text = os.getenv(LIMIT) or str(LIMIT_GIB)
+    with suppress(ValueError):
+        if 0 <= float(text) < float("inf"):
+            return float(text) * 2**30
+    raise BudamaError(f"{LIMIT} is {text!r}; it must be a number of GiB, 0 or more (default {LIMIT_GIB:g})")
 
 
 def _boot() -> str:

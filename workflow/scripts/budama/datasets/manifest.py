@@ -19,7 +19,7 @@ PHOTO_RESIZE = 256 / 224  # shorter side before the middle is cut out, per image
 def build_manifest(settings: dict, threads: int) -> dict:
     """Find or download the data, check every image once, and fix disjoint splits by content.
 
-    `settings` is ``{"data": {...}, "calibration_images": n, "seed": n}``. The result is dataset.json: what the data is
+    `settings` is ``{"data": {...}, "seed": n}``. The result is dataset.json: what the data is
     (classes, input_shape, mean, std, …), `splits` with a row an image (indices or paths, labels, digests), `counts` and
     `class_counts` by split, what was left out (`unreadable`, `skipped`, `duplicates`), and `warnings` for the report.
     Raises BudamaError, in a line a mistake, for data that is missing or cannot serve.
@@ -29,7 +29,7 @@ def build_manifest(settings: dict, threads: int) -> dict:
     if source.download:
         sources.download(data)
     pool = array_pool(data) if source.stored == "arrays" else file_pool(data, threads)
-    parts, duplicates = _split(pool, data, settings["calibration_images"], seed)
+    parts, duplicates = _split(pool, data, seed)
     shape = _input_shape(data, source, pool)
     mean, std, origin = normalisation(data, source, pool, parts["train"], shape[0])
     manifest = {
@@ -49,7 +49,6 @@ def build_manifest(settings: dict, threads: int) -> dict:
         "resize": _resize(data, source, shape),
         "augment": source.augment if data["augment"] == "auto" else data["augment"],
         "mirror": source.mirror,
-        "cache_gib": data["cache_gib"],
         "counts": {name: len(rows) for name, rows in parts.items()},
         "class_counts": {name: _class_counts(pool, rows) for name, rows in parts.items()},
         "unreadable": pool.unreadable,
@@ -57,12 +56,12 @@ def build_manifest(settings: dict, threads: int) -> dict:
         "duplicates": duplicates,
         "splits": {name: _split_entry(pool, rows) for name, rows in parts.items()},
     }
-    manifest["warnings"] = list(_warnings(manifest, pool, settings))
+    manifest["warnings"] = list(_warnings(manifest, pool))
     splits.check_disjoint(manifest)
     return manifest
 
 
-def _split(pool: Pool, data: dict, calibration_images: int, seed: int) -> tuple[dict[str, np.ndarray], dict]:
+def _split(pool: Pool, data: dict, seed: int) -> tuple[dict[str, np.ndarray], dict]:
     """Rows of the pool by split, and what was done about test images that also stand among the training images."""
     rows = np.arange(len(pool.digests))
     if pool.test is None:
@@ -82,12 +81,7 @@ def _split(pool: Pool, data: dict, calibration_images: int, seed: int) -> tuple[
     if min(len(train), len(selection), test.sum()) == 0:
         counts = f"train {len(train)}, selection {len(selection)}, test {test.sum()}"
         raise BudamaError(f"{pool.place}: too few images to split ({counts}); every split needs at least one")
-    calibration = train
-    if calibration_images < len(train):
-        digests, labels = pool.digests[train], pool.labels[train]
-        calibration = train[splits.choose(digests, labels, calibration_images, seed, "calibration", leave=0)]
-    mixed = np.argsort(splits.keys(pool.digests[calibration], seed, "calibration"), kind="stable")
-    return {"train": train, "calibration": calibration[mixed], "selection": selection, "test": rows[test]}, duplicates
+    return {"train": train, "selection": selection, "test": rows[test]}, duplicates
 
 
 def _duplicates(pool: Pool, data: dict, test: np.ndarray, copies: np.ndarray) -> dict:
@@ -135,7 +129,7 @@ def _resize(data: dict, source: Source, shape: list[int]) -> int | None:
     return round(shape[1] * PHOTO_RESIZE) if source.stored == "files" else None
 
 
-def _warnings(manifest: dict, pool: Pool, settings: dict) -> Iterator[dict]:
+def _warnings(manifest: dict, pool: Pool) -> Iterator[dict]:
     counts = manifest["counts"]
     if manifest["protocol"] == "validation_only":
         yield {"code": "validation_only", "images": counts["train"] + counts["selection"] + counts["test"]}
@@ -145,9 +139,6 @@ def _warnings(manifest: dict, pool: Pool, settings: dict) -> Iterator[dict]:
         yield {"code": "duplicates", "count": manifest["duplicates"]["dropped"]}
     if counts["test"] < FEW_IMAGES:
         yield {"code": "few_images", "split": "test", "images": counts["test"]}
-    asked = settings["calibration_images"]
-    if counts["calibration"] < asked:
-        yield {"code": "few_calibration_images", "asked": asked, "images": counts["calibration"]}
     conflicts = pool.label_conflicts()
     if conflicts:
         yield {"code": "label_conflicts", "count": len(conflicts), "examples": conflicts[: splits.EXAMPLES]}

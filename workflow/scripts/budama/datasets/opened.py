@@ -15,7 +15,7 @@ SAMPLE = 1000  # images of an array data set whose content is compared with the 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The images of one split, in the manifest's order."""
+    """Images of one split, in the manifest's order, or some of them in another one (`Data.calibration`)."""
 
     name: str
     indices: np.ndarray  # int64 [N]: place in the arrays, or in the split for image files
@@ -26,6 +26,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, rows: np.ndarray) -> "Split":
+        """The images at `rows`, int64 [M], in that order."""
+        return Split(
+            self.name,
+            self.indices[rows],
+            self.labels[rows],
+            [self.digests[row] for row in rows],
+            self.paths and [self.paths[row] for row in rows],
+            None if self.sizes is None else self.sizes[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +55,26 @@ class Data:
     mirror: bool  # a mirrored image keeps its class
     splits: dict[str, Split]
     root: str | None
-    cache_gib: float
+    seed: int
     pixels: np.ndarray | None = None  # uint8 [N, H, W, C]: every image of an array data set
     tensors: dict = field(default_factory=dict, repr=False)  # pixels by device
 
     def split(self, name: str) -> Split:
-        """The split `train`, `calibration`, `selection` or `test`."""
+        """The split `train`, `selection` or `test`."""
         return self.splits[name]
+
+    def calibration(self, images: int) -> Split:
+        """About `images` of the training images (all where there are fewer), every class in proportion, mixed.
+
+        Content and the baseline's seed choose them, so that asking for more or fewer changes no other split.
+        """
+        train = self.splits["train"]
+        digests = np.array([int(digest, 16) for digest in train.digests], dtype=np.uint64)
+        rows = np.arange(len(train))
+        if images < len(train):
+            rows = rows[splits.choose(digests, train.labels, images, self.seed, "calibration", leave=0)]
+        rows = rows[np.argsort(splits.keys(digests[rows], self.seed, "calibration"), kind="stable")]
+        return train.part(rows)
 
     def pixels_on(self, device: torch.device) -> torch.Tensor:
         """All images of an array data set, uint8 [N, H, W, C], moved to `device` once."""
@@ -83,7 +107,7 @@ def open_data(manifest: dict) -> Data:
         mirror=manifest["mirror"],
         splits={name: _split(name, entry) for name, entry in manifest["splits"].items()},
         root=manifest["root"],
-        cache_gib=manifest["cache_gib"],
+        seed=manifest["seed"],
         pixels=_pixels(manifest) if stored else None,
     )
 

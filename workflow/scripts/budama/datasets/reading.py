@@ -33,17 +33,19 @@ def read_ahead(plan, workers: int, pinned: bool) -> Iterator[tuple[torch.Tensor,
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@torch.inference_mode(False)  # the threads that fill the tensor are not in the caller's inference mode
 def _start(plan, store: Store, pool: ThreadPoolExecutor, order: np.ndarray, start: int, stop: int, pinned: bool):
     rows = order[start + plan.rank : stop : plan.world]
+    places = plan.split.indices[rows]
     channels, side, _ = plan.data.input_shape
     images = torch.empty((len(rows), side, side, channels), dtype=torch.uint8, pin_memory=pinned)
     uniform = plan.draws(start, stop)
-    boxes = _boxes(plan, store.kept[plan.split.name][rows], uniform, side)
+    boxes = _boxes(plan, store.kept[plan.split.name][places], uniform, side)
     mirrored = np.zeros(len(rows), bool) if uniform is None else augment.mirrors(uniform, plan.data.mirror)
     jobs = []
     for at in range(0, len(rows), CHUNK):
         part = slice(at, at + CHUNK)
-        jobs.append(pool.submit(_fill, images[part], store, plan.split.name, rows[part], boxes[part], mirrored[part]))
+        jobs.append(pool.submit(_fill, images[part], store, plan.split.name, places[part], boxes[part], mirrored[part]))
     return images, torch.from_numpy(plan.split.labels[rows]), jobs
 
 
@@ -55,10 +57,10 @@ def _boxes(plan, sizes: np.ndarray, uniform: np.ndarray | None, side: int) -> np
     return augment.resized_crops(sizes, uniform)
 
 
-def _fill(target: torch.Tensor, store: Store, split: str, rows, boxes, mirrored) -> None:
+def _fill(target: torch.Tensor, store: Store, split: str, places, boxes, mirrored) -> None:
     side = tuple(target.shape[1:3])
-    for out, row, (top, left, height, width), mirror in zip(target, rows, boxes.tolist(), mirrored, strict=True):
-        crop = store.get(split, row)[top : top + height, left : left + width]
+    for out, place, (top, left, height, width), mirror in zip(target, places, boxes.tolist(), mirrored, strict=True):
+        crop = store.get(split, place)[top : top + height, left : left + width]
         out.copy_(decoding.scaled(_mirrored(crop) if mirror else crop, side))
 
 

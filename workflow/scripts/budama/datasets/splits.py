@@ -46,10 +46,10 @@ def wanted_images(value: float, total: int, key: str) -> int:
 def check_disjoint(manifest: dict) -> None:
     """Raise BudamaError, naming the images, if one that is scored or selects also stands in another split.
 
-    Images count as the same when their contents are (digests), whatever they are called. Calibration images may train.
+    Images count as the same when their contents are (digests), whatever they are called.
     """
     splits = manifest["splits"]
-    for scored, others in (("test", ("train", "calibration", "selection")), ("selection", ("train", "calibration"))):
+    for scored, others in (("test", ("train", "selection")), ("selection", ("train",))):
         held = _by_digest(splits.get(scored))
         for other in others:
             leaks = [(held[digest], name) for digest, name in _pairs(splits.get(other)) if digest in held]
