@@ -295,6 +295,15 @@ for images, labels in batches(open_data(json.load(open("dataset.json"))), "train
     assert all(map(torch.equal, expected, everything(open_data(manifest), "train")))
 
 
+def test_an_evaluation_reads_files_too(root, manifest):
+    """In inference mode, which is a thread's own: those that decode are not in it."""
+    data = open_data(manifest)
+    expected = torch.cat([read for read, _ in batches(data, "test", 4)])
+    with torch.inference_mode():
+        found = torch.cat([read for read, _ in batches(data, "test", 4, workers=2)])
+    assert torch.equal(found, expected)
+
+
 def test_a_loop_that_is_left_early_leaves_no_thread(root, manifest):
     import threading
 
