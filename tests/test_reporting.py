@@ -315,6 +315,17 @@ def test_a_class_without_test_images_neither_wins_nor_loses():
     assert "nan" not in text.split()
 
 
+def test_classes_that_keep_all_lose_nothing_and_chance_has_a_share_where_every_image_is_a_hit():
+    content = single()
+    content["baseline"]["accuracy_percent"] = 100.0
+    for row in content["variants"]:
+        if row["status"] == "ok":
+            row["per_class_change_points"] = [-60.0] + [0.0] * (len(row["per_class_change_points"]) - 1)
+    text = section(said(content), "Sınıf Bazlı Kazanç ve Kayıplar")
+    assert "Hiçbir sınıf kazanmıyor" in text
+    assert "kabaca ±0.0 puan" not in text
+
+
 def test_results_with_the_barest_keys_render():
     row = {"variant": "mine", "method": "mine", "ratio": 0.5, "accuracy_percent": 50.0}
     text = said({"scenario": "x", "baseline": {"accuracy_percent": 60.0}, "variants": [row]})

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import yaml
+from jinja2 import meta
 from reports import ROOT
 
 from budama.errors import BudamaError
@@ -25,6 +26,36 @@ def test_both_catalogues_have_the_same_sentences():
     for catalogue in (turkish, english):
         catalogue.pop("reasons")
     assert keys(turkish) == keys(english)
+
+
+def emitted_warnings() -> dict[str, set[str]]:
+    """The warnings that stages can write into their results: `{"code": "few_images", …}`, with their other keys."""
+    found = {}
+    for path in sorted({*(ROOT / "workflow/scripts/budama").rglob("*.py")} - {*CODE}):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Dict) and node.keys and all(isinstance(key, ast.Constant) for key in node.keys):
+                values = dict(zip([key.value for key in node.keys], node.values, strict=True))
+                if isinstance(values.get("code"), ast.Constant):
+                    found[values["code"].value] = set(values) - {"code"}
+    return found
+
+
+@pytest.mark.parametrize("code", ["tr", "en"])
+def test_every_warning_that_a_stage_can_give_has_a_name_and_a_sentence_and_no_other_has(code):
+    emitted, catalogue = emitted_warnings(), Language(code).catalogue["warnings"]
+    assert emitted.keys() >= {"few_images", "few_calibration_images", "label_conflicts", "unexpected_classes"}
+    assert catalogue["names"].keys() - {"other", "aa"} == emitted.keys()  # aa: the heading of the timing control
+    assert catalogue.keys() - {"names", "title", "other"} == emitted.keys()
+
+
+@pytest.mark.parametrize("code", ["tr", "en"])
+def test_a_warning_says_nothing_that_its_stage_does_not_give(code):
+    language, emitted = Language(code), emitted_warnings()
+    of_the_report = {"timings_not_comparable": {"equal", "low", "high", "factor", "slow"}, "unavailable": {"name"}}
+    for warning, given in emitted.items():
+        template = language._environment.parse(language.entry(f"warnings.{warning}"))
+        used = meta.find_undeclared_variables(template)
+        assert used <= given | of_the_report.get(warning, set()), warning
 
 
 @pytest.mark.parametrize("code", ["tr", "en"])

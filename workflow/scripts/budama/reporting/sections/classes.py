@@ -58,11 +58,13 @@ def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.nda
 
 def _bound(results: Results, mean: np.ndarray) -> float | None:
     """What chance alone may change: the 95 % half width of one accuracy on a class's images (binomial, so on the safe
-    side)."""
+    side; Agresti and Coull 1998, which is not zero where every image is a hit)."""
     images, share = (results.dataset.get("counts") or {}).get("test"), results.baseline["accuracy_percent"] / 100
     if not images or images < len(mean):
         return None
-    return float(196 * np.sqrt(share * (1 - share) / (images / len(mean))))
+    trials = images / len(mean)
+    share, trials = (share * trials + 2) / (trials + 4), trials + 4
+    return float(196 * np.sqrt(share * (1 - share) / trials))
 
 
 def _noise(results: Results, mean: np.ndarray) -> list[Paragraph]:
