@@ -222,6 +222,33 @@ def test_a_layer_that_stands_in_the_way_is_named_with_how_to_leave_it_out():
     assert prune(Shuffled().eval(), ignore=["conv2"]).model.conv1.out_channels == 4
 
 
+class Halved(nn.Module):
+    """Half of the channels go past a layer, twice, as in CSPNet; `joined` adds them to what went through, too."""
+
+    def __init__(self, joined: bool):
+        super().__init__()
+        self.first, self.past = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.second, self.past2 = nn.Conv2d(8, 8, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.last, self.fc, self.joined = nn.Conv2d(8, 6, 1), nn.Linear(6, small_nets.CLASSES), joined
+
+    def forward(self, x):
+        kept, half = functional.relu(self.first(x)).split(4, 1)
+        kept, half = functional.relu(self.second(torch.cat([kept, self.past(half)], 1))).split(4, 1)
+        half = self.past2(half) + half if self.joined else self.past2(half)
+        return self.fc(functional.relu(self.last(torch.cat([kept, half], 1))).mean((2, 3)))
+
+
+def test_every_layer_that_stands_in_the_way_is_named_at_once():
+    with pytest.raises(BudamaError, match=r"^first, second cannot be pruned.*pruning.ignore: \[first, second\]"):
+        prune(Halved(joined=False).eval())
+    assert prune(Halved(joined=False).eval(), ignore=["first", "second"]).model.last.out_channels == 3
+
+
+def test_a_model_on_which_the_dependency_graph_itself_fails_is_told_in_one_line():
+    with pytest.raises(BudamaError, match=r"^the model cannot be pruned: .* graph fails \(TypeError: [^\n]*$"):
+        prune(Halved(joined=True).eval())
+
+
 def test_statistics_that_are_not_finite_are_told():
     net = small_nets.build("plain", torch.float32)
     net.conv1.weight.data[0, 0, 0, 0] = float("nan")

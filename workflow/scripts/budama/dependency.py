@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from budama import channels
 from budama.errors import BudamaError
+from budama.weights import one_line
 
 ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
 
@@ -77,14 +78,31 @@ class Graph:
             with torch.enable_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "unwrapped parameters", which `members` handles
                 self.traced = tp.DependencyGraph().build_dependency(model, (example,), verbose=False, **hints)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise BudamaError(
+                "the model cannot be pruned: its channels pass through operations on which Torch-Pruning's dependency "
+                f"graph fails ({type(error).__name__}: {one_line(error)})"
+            ) from error
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(False)
 
     def groups(self) -> list[Group]:
-        """All groups that may be pruned, in the order of the model's layers, with every channel."""
+        """All groups that may be pruned, in the order of the model's layers, with every channel.
+
+        Raises one BudamaError that names every layer whose channels cannot be followed.
+        """
         order = {name: index for index, name in enumerate(self.names.values())}
-        found = [self._group(traced) for traced in self.traced.get_all_groups(self.ignored, ROOTS)]
+        found, obstacles = [], {}
+        for traced in self.traced.get_all_groups(self.ignored, ROOTS):
+            group, obstacle = self._group(traced)
+            found.append(group)
+            if obstacle:
+                obstacles[group.name] = obstacle
+        if obstacles:
+            raise _cannot_be_pruned({name: obstacles[name] for name in sorted(obstacles, key=order.get)})
         return sorted(found, key=lambda group: order[group.name])
 
     def part(self, group: Group, idxs: Sequence[int]) -> tp.dependency.Group:
@@ -97,24 +115,19 @@ class Graph:
         test = self.traced.is_out_channel_pruning_fn if side == "out" else self.traced.is_in_channel_pruning_fn
         return test(handler)
 
-    def _group(self, traced: tp.dependency.Group) -> Group:
+    def _group(self, traced: tp.dependency.Group) -> tuple[Group, str | None]:
+        """A group, and what stands in the way of pruning it."""
         parts, size = tuple(members(traced)), len(traced[0].idxs)
-        root = producer(parts)
-        repeats = 1
+        repeats, obstacle = 1, None
         for member in parts:
-            if int(member.idxs.max()) >= _width(member):
-                raise BudamaError(
-                    f"{root} cannot be pruned: the dependency graph does not follow its channels to {member.name}; "
-                    f"leave it out with pruning.ignore: [{root}]"
-                )
             blocks = self._blocks(member)
-            if blocks > 1 and not (len(member.idxs) == size and torch.equal(member.idxs, member.roots)):
-                raise BudamaError(
-                    f"{root} cannot be pruned: its channels reach {member.name}, which is grouped, through a "
-                    f"concatenation or reshape; leave it out with pruning.ignore: [{root}]"
-                )
+            if int(member.idxs.max()) >= _width(member):
+                obstacle = f"the dependency graph does not follow its channels to {member.name}"
+            elif blocks > 1 and not (len(member.idxs) == size and torch.equal(member.idxs, member.roots)):
+                reshaped = "which is grouped, through a concatenation or reshape"
+                obstacle = obstacle or f"its channels reach {member.name}, {reshaped}"
             repeats = max(repeats, blocks)
-        return Group(root, size, repeats, parts, traced)
+        return Group(producer(parts), size, repeats, parts, traced), obstacle
 
     def _blocks(self, member: Member) -> int:
         """Into how many equal blocks the layer divides these channels, each of which must lose the same number."""
@@ -126,6 +139,14 @@ class Graph:
         if isinstance(module, nn.MultiheadAttention):
             return module.num_heads
         return self.heads.get(module, 1) if member.role == "out" else 1
+
+
+def _cannot_be_pruned(obstacles: dict[str, str]) -> BudamaError:
+    """One line about the layers that cannot be pruned, by what stands in the way of each."""
+    names, (first, why) = ", ".join(obstacles), next(iter(obstacles.items()))
+    if len(obstacles) == 1:
+        return BudamaError(f"{names} cannot be pruned: {why}; leave it out with pruning.ignore: [{names}]")
+    return BudamaError(f"{names} cannot be pruned ({first}: {why}); leave them out with pruning.ignore: [{names}]")
 
 
 def _width(member: Member) -> int:
