@@ -17,7 +17,16 @@ localrules:
     index,
 
 
+onstart:
+    terminal.show(workflow)
+
+
+onsuccess:
+    terminal.hide()
+
+
 onerror:
+    terminal.hide()
     explain_failures()
 
 

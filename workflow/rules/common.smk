@@ -12,7 +12,7 @@ sys.path.insert(0, Path(workflow.basedir, "workflow/scripts").as_posix())
 os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), os.getenv("PATH", "")]))
 
 from budama import config as settings
-from budama import localdata, provenance
+from budama import localdata, provenance, terminal
 from budama.errors import BudamaError
 
 BASELINE = "results/baselines/{baseline}"
