@@ -1,0 +1,325 @@
+"""How a run of Snakemake is interrupted, what must hold right after, and what results are but for their times."""
+
+import contextlib
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import chain
+import psutil
+import pyarrow.parquet
+from safetensors import safe_open
+
+from budama import checkpoint, files, resume
+
+STAGE = re.compile(r"workflow/scripts/(\w+)\.py$")
+TOPS = ("results", "reports")
+ENDS_WITHIN = 300
+# What a run is asked for where a stage is to be interrupted, and within how many seconds after its start.
+SMALL = "results/scenarios/small"
+AIMS = {
+    "dataset": (["results/baselines/digits/dataset.json"], 0.5),
+    "baseline": (["results/baselines/digits/model"], 6),
+    "calibrate": (["results/baselines/digits/calibration.safetensors"], 5),
+    "prune": ([f"{SMALL}/wanda/pruned", f"{SMALL}/random/seed-0/pruned"], 6),
+    "finetune": ([f"{SMALL}/wanda/seed-0/model", f"{SMALL}/random/seed-0/model"], 6),
+    "export": ([f"{SMALL}/wanda/seed-0/export", f"{SMALL}/random/seed-0/export"], 10),
+    "benchmark": ([f"{SMALL}/benchmark.json"], 10),
+    "aggregate": ([f"{SMALL}/results.json", "results/scenarios/elsewhere/results.json"], 2),
+    "preview": ([f"{SMALL}/preview.json"], 5),
+    "report": (["reports/small/ozet_rapor.pdf", "reports/elsewhere/ozet_rapor.pdf"], 2),
+    "index": (["reports/index.html"], 1),
+}
+
+
+def stages(run: psutil.Process) -> list[tuple[str, psutil.Process]]:
+    """The stages that run below Snakemake, and their processes."""
+    found = []
+    for child in run.children(recursive=True):
+        try:
+            command = child.cmdline()
+        except psutil.Error:
+            continue
+        if len(command) > 1 and (script := STAGE.match(command[1])):
+            found.append((script[1], child))
+    return found
+
+
+# --- ways to interrupt: the run is Snakemake and leads its process group, the victim is one stage of it ---
+
+
+def _stage(sign):
+    return lambda run, victim: victim.send_signal(sign)
+
+
+def _snakemake(sign):
+    return lambda run, victim: run.send_signal(sign)
+
+
+def _everything(sign):
+    return lambda run, victim: os.killpg(run.pid, sign)
+
+
+FULL = "disk full"
+KINDS = {
+    "stage TERM": _stage(signal.SIGTERM),
+    "stage KILL": _stage(signal.SIGKILL),
+    "Snakemake INT": _snakemake(signal.SIGINT),
+    "Snakemake TERM": _snakemake(signal.SIGTERM),
+    "Snakemake KILL": _snakemake(signal.SIGKILL),  # its stages live on
+    "all INT": _everything(signal.SIGINT),  # Ctrl-C
+    "all TERM": _everything(signal.SIGTERM),  # a machine that is shut down
+    "all KILL": _everything(signal.SIGKILL),  # as after a power cut
+    FULL: None,
+}
+
+
+class FullDisk:
+    """The folder's file system filled up, where it is one of its own; else no file of the victim may grow any more."""
+
+    def __init__(self, folder: Path, victim: psutil.Process, rng: random.Random) -> None:
+        self.ballast, self.spare = folder / ".ballast", rng.choice([0, 4096, 32768])
+        if not folder.is_mount():
+            victim.rlimit(psutil.RLIMIT_FSIZE, (self.spare, self.spare))
+            self.ballast = None
+
+    def fill(self) -> None:
+        if self.ballast:
+            about = os.statvfs(self.ballast.parent)
+            size = about.f_bavail * about.f_frsize - self.spare
+            if size > 0:
+                with open(self.ballast, "ab") as file:
+                    os.posix_fallocate(file.fileno(), file.tell(), size)
+
+    def empty(self) -> None:
+        if self.ballast:
+            self.ballast.unlink(missing_ok=True)
+
+
+@dataclass
+class Strike:
+    stage: str
+    kind: str
+    struck: list[str]  # the stages that ran at that moment
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.stage}, while {' and '.join(self.struck) or 'nothing'} ran"
+
+
+@dataclass
+class Interrupted:
+    """A working folder whose run is struck again and again, and goes on each time by the documented command."""
+
+    folder: Path
+    rng: random.Random
+    strikes: list[Strike] = field(default_factory=list)
+    resumed: list[tuple[str, int]] = field(default_factory=list)  # the job, and the epochs that it did not train again
+
+    @property
+    def said(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.said")
+
+    def strike(self, stage: str, kind: str, moment: str = "any") -> Strike | None:
+        """Run up to a stage, and interrupt it: at `any` moment, when it is `writing`, or once it has an `epoch` saved.
+
+        None where the stage was over before.
+        """
+        saved = self._before()
+        targets, within = AIMS[stage]
+        with open(self.said, "w") as said:
+            command = [str(chain.SNAKEMAKE), "--cores", "2", *targets]
+            run = psutil.Popen(command, cwd=self.folder, stdout=said, stderr=said, start_new_session=True)
+        victim = None
+        while victim is None and run.poll() is None:
+            victim = next((process for name, process in stages(run) if name == stage), None)
+        if victim:
+            self._await(moment, within, victim)
+        strike = Strike(stage, kind, [name for name, _ in stages(run)] if run.poll() is None else [])
+        if stage not in strike.struck:
+            assert run.wait(ENDS_WITHIN) == 0, self.said.read_text()[-4000:]
+            self._after(saved)
+            return None
+        disk = FullDisk(self.folder, victim, self.rng) if kind == FULL else None
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # over since
+            if not disk:
+                KINDS[kind](run, victim)
+        until = time.monotonic() + ENDS_WITHIN
+        while run.poll() is None:
+            assert time.monotonic() < until, f"{strike}: Snakemake goes on"
+            if disk:
+                disk.fill()
+            time.sleep(0.01)
+        check_whole(self.folder)
+        if disk:
+            disk.empty()
+        self._after(saved)
+        self.strikes.append(strike)
+        return strike
+
+    def finish(self, *targets: str) -> None:
+        """The documented command, to its end."""
+        saved = self._before()
+        done = chain.run(self.folder, *targets)
+        assert done.returncode == 0, done.stderr[-8000:]
+        self._after(saved)
+
+    def again(self, stage: str) -> "Interrupted":
+        """Take away what a stage has made, so that it runs again."""
+        for path in (self.folder / target for target in AIMS[stage][0]):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return self
+
+    def unlock(self) -> None:
+        done = chain.run(self.folder, "--unlock")
+        assert done.returncode == 0, done.stderr
+
+    def _before(self) -> dict[Path, int]:
+        if any((self.folder / ".snakemake/locks").glob("*")):
+            self.unlock()
+        shutil.rmtree(self.folder / "logs", ignore_errors=True)  # what is there later is of the coming run
+        return epochs(self.folder)
+
+    def _after(self, saved: dict[Path, int]) -> None:
+        """Training went on from the epoch that was saved, or from a later one of a stage that outlived Snakemake."""
+        for place, epoch in saved.items():
+            log = self.folder / "logs" / place.relative_to("results")
+            said = next((path.read_text() for path in log.glob("*.log") if path.stem in ("baseline", "finetune")), "")
+            first = re.search(r"^epoch (\d+)/", said, re.MULTILINE)
+            on = re.search(r"^going on after epoch (\d+)/", said, re.MULTILINE)
+            if first:
+                assert on, f"{place}: epoch {epoch} was saved\n{said}"
+                assert int(first[1]) == int(on[1]) + 1
+            if on:
+                assert int(on[1]) >= epoch
+                self.resumed.append((place.as_posix(), int(on[1])))
+
+    def _await(self, moment: str, within: float, victim: psutil.Process) -> None:
+        before, until = epochs(self.folder), time.monotonic() + self.rng.uniform(0, within)
+        while victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE:
+            if moment == "any" and time.monotonic() > until:
+                break
+            if moment == "writing" and any(any((self.folder / top).rglob(".*.part")) for top in TOPS):
+                break
+            if moment == "epoch" and epochs(self.folder) != before:
+                time.sleep(self.rng.uniform(0, 0.3))
+                break
+            time.sleep(0.0005)
+
+
+def epochs(folder: Path) -> dict[Path, int]:
+    """The last finished epoch of every training that was interrupted, by the folder of its results."""
+    found = {}
+    for path in (folder / "results").rglob(resume.STATE):
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads(file.metadata()["budama"])
+        except FileNotFoundError:
+            continue
+        found[path.parents[1].relative_to(folder)] = about["epoch"]
+    return found
+
+
+# --- what is visible is whole ---
+
+
+def check_whole(folder: Path) -> None:
+    """Nothing under its final name is half written."""
+    for top in TOPS:
+        for path in sorted((folder / top).rglob("*")):
+            try:
+                _check(path)
+            except (FileNotFoundError, files.BudamaError):
+                if path.exists():  # else it was taken away meanwhile by a stage that lives on
+                    raise
+
+
+def _check(path: Path) -> None:
+    hidden = any(part.startswith(".") for part in path.parts[-4:])
+    if hidden:
+        return
+    if path.name in ("model", "pruned", "export"):
+        assert (path / "structure.json").exists() or path.name == "export", f"{path} has no structure.json"
+        if path.name == "export":
+            assert (path / "export.json").exists(), f"{path} has no export.json"
+        elif "unavailable" not in checkpoint.structure(path):
+            checkpoint.load(path)  # looks at the digest
+    elif path.suffix == ".json":
+        files.read_json(path)
+    elif path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            assert [file.get_tensor(name).shape for name in file.keys()]  # noqa: SIM118
+    elif path.suffix == ".csv":
+        text = path.read_text()
+        assert text.endswith("\n")
+        assert all(None not in row.values() for row in csv.DictReader(text.splitlines()))
+    elif path.suffix == ".parquet":
+        pyarrow.parquet.read_table(path)
+    elif path.suffix == ".pdf":
+        assert path.read_bytes().rstrip().endswith(b"%%EOF"), path
+    elif path.suffix in (".html", ".svg"):
+        assert path.read_text().rstrip().endswith(("</html>", "</svg>")), path
+    elif path.suffix in (".md", ".onnx", ".pt2"):
+        assert path.stat().st_size > 0, path
+
+
+# --- what a run's results are, but for times ---
+
+TIMES = re.compile(
+    r"seconds|date|environment|latency|throughput|timing|clocks|controls|runs|energy|peak_memory|per_second|_ms$|versions"
+)
+
+
+def results(folder: Path) -> dict[str, object]:
+    """Every file of a run's results by its path: what it holds, without times, memory and dates."""
+    found = {}
+    for top in TOPS:
+        for path in sorted((folder / top).rglob("*")):
+            if path.is_file() and path.name != ".snakemake_timestamp":
+                found[path.relative_to(folder).as_posix()] = _content(path)
+    return found
+
+
+def _content(path: Path):
+    if path.suffix == ".json":
+        return _timeless(json.loads(path.read_text()))
+    if path.suffix == ".csv":
+        return [_timeless(row) for row in csv.DictReader(path.read_text().splitlines())]
+    if path.suffix == ".parquet":
+        return [_timeless(row) for row in pyarrow.parquet.read_table(path).to_pylist()]
+    if path.suffix in (".safetensors", ".onnx"):
+        return files.sha256(path)
+    return "is there"  # reports and figures show latencies
+
+
+def _timeless(value):
+    if isinstance(value, dict):
+        return {key: _timeless(one) for key, one in value.items() if not TIMES.search(key)}
+    if isinstance(value, list):
+        warned = [one for one in value if not (isinstance(one, dict) and TIMES.search(str(one.get("code", ""))))]
+        return [_timeless(one) for one in warned]
+    return value
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    first, second = results(one), results(other)
+    return sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+
+
+def table(strikes: list[Strike]) -> str:
+    """Interruptions by stage and kind."""
+    names = list(dict.fromkeys(strike.stage for strike in strikes))
+    width = max(map(len, names)) + 2
+    lines = ["stage".ljust(width) + "  ".join(KINDS) + "  all"]
+    for name in [*names, "all"]:
+        own = [strike for strike in strikes if name in (strike.stage, "all")]
+        counts = [sum(strike.kind == kind for strike in own) for kind in KINDS]
+        cells = [str(count).rjust(len(kind)) for count, kind in zip(counts, KINDS, strict=True)]
+        lines.append(name.ljust(width) + "  ".join([*cells, str(len(own)).rjust(3)]))
+    return "\n".join(lines)
