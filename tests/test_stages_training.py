@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import every_rank
 import psutil
 import pytest
 import torch
@@ -182,36 +183,67 @@ def test_twenty_kills_at_random_moments_lose_nothing(baseline, dataset, tmp_path
     assert_same(tmp_path / "undisturbed", tmp_path / "killed")
 
 
-def test_two_processes_get_what_one_gets(baseline, dataset, tmp_path):
+DISTRIBUTED = {"epochs": 3, "batch_size": 127, "weight_averaging": 0.9, "distill": 0.5, "learning_rate": 0.05}
+
+
+@pytest.fixture(scope="module")
+def together(baseline, dataset, tmp_path_factory):
+    """A fine-tuning that two processes have finished, and what they said."""
+    out = tmp_path_factory.mktemp("together")
+    arguments = {"model": baseline / "model", "teacher": baseline / "model", **DISTRIBUTED}
+    return out, finish(start("finetune", out, dataset, TORCHRUN, **arguments))
+
+
+def test_two_processes_get_what_one_gets(baseline, dataset, together, tmp_path):
     """Gradients and BatchNorm statistics are those of the whole batch, summed in another order."""
-    changes = {"epochs": 2, "batch_size": 127, "weight_averaging": 0.9, "distill": 0.5, "learning_rate": 0.05}
-    arguments = {"model": baseline / "model", "teacher": baseline / "model", **changes}
-    one, two = tmp_path / "one", tmp_path / "two"
-    run("finetune", one, dataset, **arguments)
-    told = finish(start("finetune", two, dataset, TORCHRUN, **arguments))
-    assert told.count("epoch 1/2: loss") == 1, "only the first worker talks"
-    for alone, together in zip(history(one), history(two), strict=True):
-        assert together == pytest.approx(alone, rel=1e-3)
-    first, second = (checkpoint.load(out / "model") for out in (one, two))
+    two, told = together
+    run("finetune", tmp_path, dataset, model=baseline / "model", teacher=baseline / "model", **DISTRIBUTED)
+    assert told.count("epoch 1/3: loss") == 1, "only the first worker talks"
+    for alone, both in zip(history(tmp_path), history(two), strict=True):
+        assert both == pytest.approx(alone, rel=1e-3)
+    first, second = (checkpoint.load(out / "model") for out in (tmp_path, two))
     for (name, tensor), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.allclose(tensor.double(), other.double(), atol=1e-3), name
     assert sorted(path.name for path in two.iterdir()) == ["history.csv", "metrics.json", "model"]
 
 
-@pytest.mark.long
-def test_a_worker_that_dies_ends_the_job_and_the_rerun_goes_on(baseline, dataset, tmp_path):
-    arguments = {"model": baseline / "model", "epochs": 12}
+def test_every_process_has_the_same_channels_and_the_same_tensors(baseline, dataset, tmp_path):
+    """Bit for bit among the workers; pruned as one process prunes, and trained as one trains up to rounding."""
+    settings = {**TRAIN, "epochs": 1, "batch_size": 127}
+    asked = [str(dataset), str(baseline / "model"), str(tmp_path), json.dumps(settings)]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*TORCHRUN, "tests/every_rank.py", *asked], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = (files.read_json(tmp_path / f"{rank}.json") for rank in range(2))
+    assert first == second
+    alone, _ = every_rank.prune_and_train(dataset, baseline / "model", settings, torch.device("cpu"))
+    assert (alone["kept"], alone["pruned"]) == (first["kept"], first["pruned"])
+    assert first["history"][0] == pytest.approx(alone["history"][0], rel=1e-3)
+
+
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.long)])
+def test_a_worker_that_dies_ends_the_job_and_the_rerun_goes_on(baseline, dataset, together, tmp_path, rank):
+    arguments = {"model": baseline / "model", "teacher": baseline / "model", **DISTRIBUTED}
     process = start("finetune", tmp_path, dataset, TORCHRUN, **arguments)
     state = tmp_path / "progress" / resume.STATE
     while not state.exists():
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
-    os.kill(psutil.Process(process.pid).children()[-1].pid, signal.SIGKILL)
+        time.sleep(0.005)
+    os.kill(worker(process, rank).pid, signal.SIGKILL)  # in the middle of an epoch
+    died = time.monotonic()
     told = process.communicate(timeout=120)[0]
     assert process.returncode != 0
-    assert "SIGKILL" in told or "exitcode: -9" in told
-    assert state.exists()
+    assert time.monotonic() - died < 60, "the others do not wait for the dead one"
+    assert "exitcode: -9" in told or "exitcode  : -9" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["progress"]
     again = finish(start("finetune", tmp_path, dataset, TORCHRUN, **arguments))
     assert "going on after epoch" in again
-    finish(start("finetune", tmp_path / "undisturbed", dataset, TORCHRUN, **arguments))
-    assert_same(tmp_path / "undisturbed", tmp_path)
+    assert "epoch 1/3: loss" not in again
+    assert_same(together[0], tmp_path)
+
+
+def worker(process, rank):
+    """The process of a worker of torchrun."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    (found,) = [child for child in children if child.environ().get("RANK") == str(rank)]
+    return found

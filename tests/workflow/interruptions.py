@@ -84,11 +84,10 @@ KINDS = {
 class FullDisk:
     """The folder's file system filled up, where it is one of its own; else no file of the victim may grow any more."""
 
-    def __init__(self, folder: Path, victim: psutil.Process, rng: random.Random) -> None:
-        self.ballast, self.spare = folder / ".ballast", rng.choice([0, 4096, 32768])
-        if not folder.is_mount():
+    def __init__(self, folder: Path, victim: psutil.Process, rng: random.Random, own: bool) -> None:
+        self.ballast, self.spare = folder / ".ballast" if own else None, rng.choice([0, 4096, 32768])
+        if not own:
             victim.rlimit(psutil.RLIMIT_FSIZE, (self.spare, self.spare))
-            self.ballast = None
 
     def fill(self) -> None:
         if self.ballast:
@@ -108,6 +107,7 @@ class Strike:
     stage: str
     kind: str
     struck: list[str]  # the stages that ran at that moment
+    went_on: int = 0  # epochs that the next run did not train again
 
     def __str__(self) -> str:
         return f"{self.kind} in {self.stage}, while {' and '.join(self.struck) or 'nothing'} ran"
@@ -118,13 +118,10 @@ class Interrupted:
     """A working folder whose run is struck again and again, and goes on each time by the documented command."""
 
     folder: Path
+    said: Path  # where Snakemake's words go
     rng: random.Random
     strikes: list[Strike] = field(default_factory=list)
     resumed: list[tuple[str, int]] = field(default_factory=list)  # the job, and the epochs that it did not train again
-
-    @property
-    def said(self) -> Path:
-        return self.folder.with_name(f"{self.folder.name}.said")
 
     def strike(self, stage: str, kind: str, moment: str = "any") -> Strike | None:
         """Run up to a stage, and interrupt it: at `any` moment, when it is `writing`, or once it has an `epoch` saved.
@@ -146,7 +143,10 @@ class Interrupted:
             assert run.wait(ENDS_WITHIN) == 0, self.said.read_text()[-4000:]
             self._after(saved)
             return None
-        disk = FullDisk(self.folder, victim, self.rng) if kind == FULL else None
+        disk = None
+        if kind == FULL:
+            own = self.folder.stat().st_dev != self.said.stat().st_dev
+            disk = FullDisk(self.folder, victim, self.rng, own)
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # over since
             if not disk:
                 KINDS[kind](run, victim)
@@ -199,6 +199,7 @@ class Interrupted:
             if on:
                 assert int(on[1]) >= epoch
                 self.resumed.append((place.as_posix(), int(on[1])))
+                self.strikes[-1].went_on += int(on[1])
 
     def _await(self, moment: str, within: float, victim: psutil.Process) -> None:
         before, until = epochs(self.folder), time.monotonic() + self.rng.uniform(0, within)
@@ -312,14 +313,22 @@ def differing(one: Path, other: Path) -> list[str]:
     return sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
 
 
-def table(strikes: list[Strike]) -> str:
-    """Interruptions by stage and kind."""
-    names = list(dict.fromkeys(strike.stage for strike in strikes))
+def remember(folder: Path, life: int, run: Interrupted) -> list[tuple[str, str, int]]:
+    """Keep what a life's interruptions were, and return those of all lives: stage, kind, and epochs gone on from."""
+    found = [(strike.stage, strike.kind, strike.went_on) for strike in run.strikes]
+    files.write_json(folder / f"{life}.json", found)
+    return [tuple(one) for path in sorted(folder.glob("*.json")) for one in files.read_json(path)]
+
+
+def table(strikes: list[tuple[str, str, int]]) -> str:
+    """Interruptions by stage and kind; for training also the epochs that later runs did not do again."""
+    names = list(dict.fromkeys(stage for stage, _, _ in strikes))
     width = max(map(len, names)) + 2
-    lines = ["stage".ljust(width) + "  ".join(KINDS) + "  all"]
+    lines = ["".ljust(width) + "  ".join([*KINDS, "all", "epochs kept"])]
     for name in [*names, "all"]:
-        own = [strike for strike in strikes if name in (strike.stage, "all")]
-        counts = [sum(strike.kind == kind for strike in own) for kind in KINDS]
-        cells = [str(count).rjust(len(kind)) for count, kind in zip(counts, KINDS, strict=True)]
-        lines.append(name.ljust(width) + "  ".join([*cells, str(len(own)).rjust(3)]))
+        own = [strike for strike in strikes if name in (strike[0], "all")]
+        cells = [sum(kind == other for _, other, _ in own) for kind in KINDS]
+        cells += [len(own), sum(epochs for _, _, epochs in own)]
+        heads = [*KINDS, "all", "epochs kept"]
+        lines.append(name.ljust(width) + "  ".join(str(cell).rjust(len(head)) for cell, head in zip(cells, heads)))
     return "\n".join(lines)
