@@ -226,11 +226,13 @@ def launcher(wildcards, resources):
 
 
 def explain_failures():
-    """Of each failed job: the last lines of its log, and the command that runs this one stage by hand."""
+    """Of each failed job: its errors, the last lines of its log, and the command that runs this one stage by hand."""
     for job in workflow.scheduler.failed:
         print(f"\n{job.rule.name} failed. The end of {job.log[0]}:", file=sys.stderr)
-        with open(job.log[0], errors="replace") as log:
-            print("".join(f"    {line}" for line in log.readlines()[-15:]), end="", file=sys.stderr)
+        log = Path(job.log[0])  # none on a full disk
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else ["(there is no log)"]
+        errors = [line for line in lines[:-15] if line.startswith("error: ")]  # torchrun says much after them
+        print("\n".join(f"    {line}" for line in [*errors, *lines[-15:]]), file=sys.stderr)
         print(f"To run it alone:\n    {by_hand(job)}", file=sys.stderr)
 
 
