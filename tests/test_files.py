@@ -183,6 +183,29 @@ def test_killed_writer_leaves_the_old_file_whole(tmp_path):
     assert len(set(data)) == 1
 
 
+def test_what_a_killed_writer_left_is_removed_by_the_next_one_and_what_a_living_one_writes_is_not(tmp_path):
+    code = (
+        "import sys, time; from budama import files\nwith files.folder(sys.argv[1]): print(1, flush=1); time.sleep(60)"
+    )
+    (tmp_path / ".model.0123abcd.part").write_text("a file's name cannot be told from a folder's")
+    command = [sys.executable, "-c", code, str(tmp_path / "model")]
+    killed, living = (subprocess.Popen(command, cwd=SCRIPTS, stdout=subprocess.PIPE) for _ in range(2))
+    for writer in (killed, living):
+        writer.stdout.read(2)
+    killed.kill()
+    killed.wait()
+    for _ in range(2):
+        with files.folder(tmp_path / "model") as inside:
+            (inside / "x").write_text("x")
+        assert len(listed(tmp_path)) == 2, "the model, and what the living one writes"
+    living.kill()
+    living.wait()
+    files.write_text(tmp_path / "other", "x")
+    with files.folder(tmp_path / "model"):
+        pass
+    assert listed(tmp_path) == ["model", "other"]
+
+
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"budama")
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"budama").hexdigest()

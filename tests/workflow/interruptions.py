@@ -136,6 +136,7 @@ class Interrupted:
         victim = None
         while victim is None and run.poll() is None:
             victim = next((process for name, process in stages(run) if name == stage), None)
+            time.sleep(0.05)
         if victim:
             self._await(moment, within, victim)
         strike = Strike(stage, kind, [name for name, _ in stages(run)] if run.poll() is None else [])
@@ -211,7 +212,7 @@ class Interrupted:
             if moment == "epoch" and epochs(self.folder) != before:
                 time.sleep(self.rng.uniform(0, 0.3))
                 break
-            time.sleep(0.0005)
+            time.sleep(0.002)
 
 
 def epochs(folder: Path) -> dict[Path, int]:

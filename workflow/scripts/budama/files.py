@@ -1,12 +1,14 @@
 """Files and folders that appear whole or not at all: a temporary name beside, fsync, rename."""
 
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,16 +22,13 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     path = Path(path)
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        try:
-            with open(temporary, "xb") as file:
+        _sweep(path)
+        with _temporary(path, lambda name: name.touch(exist_ok=False)) as temporary:
+            with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         _sync(path.parent)
 
 
@@ -81,18 +80,15 @@ def read_json(path: str | Path):
 def folder(path: str | Path) -> Iterator[Path]:
     """A temporary folder to fill, which takes the place of `path` at success and is removed at failure."""
     path = Path(path)
-    temporary = _beside(path)
     with _told(path):
-        try:
-            temporary.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        with _temporary(path, Path.mkdir) as temporary:
             yield temporary
             for inside in sorted(temporary.rglob("*"), reverse=True):
                 _sync(inside)
             _sync(temporary)
             _take_place(temporary, path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
         _sync(path.parent)
 
 
@@ -118,6 +114,59 @@ def disk_is_full(error: BaseException) -> bool:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new file or folder beside `path`, locked as long as this process works on it; removed where that fails."""
+    while True:
+        temporary = _beside(path)
+        try:
+            make(temporary)
+            descriptor = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            if not path.parent.exists():
+                raise
+            continue  # swept by another process before it was locked
+        _lock(descriptor)
+        if temporary.exists():
+            break
+        os.close(descriptor)
+    try:
+        yield temporary
+    except BaseException:
+        _remove(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left half written of `path`. What a living one writes is locked, and stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name[:200])}.*.part"):
+        with suppress(OSError):
+            descriptor = os.open(left, os.O_RDONLY)
+            try:
+                if _lock(descriptor, fcntl.LOCK_NB):
+                    _remove(left)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int = 0) -> bool:
+    """Whether the lock was got. Some network file systems have none."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _take_place(temporary: Path, path: Path) -> None:
