@@ -6,7 +6,8 @@
 The rival is written as torchvision's reference for classification is (references/classification/train.py): PIL images
 through torchvision's transforms in a DataLoader, float32, NCHW, torch.optim.SGD, the loss read at every step. It gets
 the same images (Fashion-MNIST, enlarged to 32 × 32 and three channels beforehand), augmentation, learning rates, weight
-decay and model; its DataLoader's processes are `--workers`.
+decay and model; its DataLoader's processes are `--workers`. Each side is a process of its own, since budama's stages
+set the C library's allocator (`budama.memory`), which an ordinary script does not.
 `epoch` is all that an epoch costs, the evaluation on the selection split too; `step` is the steps alone on a batch that
 lies ready: what precision and memory layout give by themselves. On a machine with other work, `--threads 1 --clock cpu`
 counts the process's own CPU time (with `--workers 0`, the whole cost of both sides).
@@ -14,6 +15,7 @@ counts the process's own CPU time (with `--workers 0`, the whole cost of both si
 
 import argparse
 import dataclasses
+import multiprocessing
 import statistics
 import sys
 import time
@@ -25,7 +27,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from budama import config, models
+from budama import config, memory, models
 from budama.datasets import build_manifest
 from budama.datasets.opened import open_data
 from budama.evaluation import evaluate
@@ -56,18 +58,54 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.threads} threads, {args.clock} clock, {_processor()}")
-    data = _data(args.images)
-    clock = CLOCKS[args.clock]
-    _speed("step", clock, _budama_steps(data), _plain_steps(data), 8 * 128, args.pairs)
-    images = len(data.split("train")) // 128 * 128
-    _speed("epoch", clock, _epoch(_budama, data), _epoch(_plain, data, args.workers), images, args.pairs)
+    sides = [_Side(side, args) for side in SIDES]
+    _speed("step", *sides, args.pairs)
+    _speed("epoch", *sides, args.pairs)
+    for side in sides:
+        side.end()
     if args.accuracy:
         _accuracy(_data(args.accuracy_images), {**SETTINGS, "epochs": args.accuracy_epochs}, args.workers)
 
 
-def _speed(name: str, clock, ours, theirs, images: int, pairs: int) -> None:
-    """Time both in turn, `images` each; a pair to warm up is not counted."""
-    measured = [(images / _seconds(ours, clock), images / _seconds(theirs, clock)) for _ in range(pairs + 1)][1:]
+class _Side:
+    """A process that does its side's work when asked, and answers with the images a second."""
+
+    def __init__(self, side: str, args) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.requests, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(side, args, theirs))
+        self.process.start()
+
+    def rate(self, what: str) -> float:
+        self.requests.send(what)
+        return self.requests.recv()
+
+    def end(self) -> None:
+        self.requests.send(None)
+        self.process.join()
+
+
+def _serve(side: str, args, requests) -> None:
+    torch.set_num_threads(args.threads)
+    if side == "budama":
+        memory.keep_freed()  # as every stage does
+    data, clock = _data(args.images), CLOCKS[args.clock]
+    steps, loop, *rest = SIDES[side]
+    rest = [getattr(args, name) for name in rest]
+    work = {
+        "step": (steps(data), 8 * 128),
+        "epoch": (lambda: loop(_model(data, 0), data, SETTINGS, 0, *rest), len(data.split("train")) // 128 * 128),
+    }
+    while (what := requests.recv()) is not None:
+        function, images = work[what]
+        started = clock()
+        function()
+        requests.send(images / (clock() - started))
+
+
+def _speed(name: str, ours: _Side, theirs: _Side, pairs: int) -> None:
+    """Both in turn; a pair to warm up is not counted."""
+    measured = [(ours.rate(name), theirs.rate(name)) for _ in range(pairs + 1)][1:]
     ratios = sorted(first / second for first, second in measured)
     budama, plain = (statistics.median(values) for values in zip(*measured))
     print(
@@ -144,16 +182,6 @@ class _Pictures(torch.utils.data.Dataset):
         return self.transform(self.image(self.pixels[index])), int(self.labels[index])
 
 
-def _seconds(function, clock) -> float:
-    started = clock()
-    function()
-    return clock() - started
-
-
-def _epoch(loop, data, *rest):
-    return lambda: loop(_model(data, 0), data, SETTINGS, 0, *rest)
-
-
 def _budama_steps(data):
     model = _model(data, 0).train().to(memory_format=torch.channels_last)
     stepper = Stepper(model, None, SETTINGS, torch.device("cpu"))
@@ -174,6 +202,9 @@ def _plain_steps(data):
         loss.item()
 
     return lambda: [step() for _ in range(8)]
+
+
+SIDES = {"budama": (_budama_steps, _budama), "plain float32": (_plain_steps, _plain, "workers")}
 
 
 def _model(data, seed: int):
