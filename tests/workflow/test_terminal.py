@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 
 import chain
 import pytest
@@ -125,3 +126,10 @@ def test_a_failed_run_takes_the_line_away(folder):
     said = on_terminal(folder, ONE, code=1)
     assert lines(said)
     assert not any(re.match(r"job \d+ of", line) for line in screen(said))
+
+
+def test_bars_of_other_packages_stay_out_of_logs(tmp_path):
+    code = "from budama import cli; cli.run(lambda: list(__import__('tqdm').tqdm(range(3))))"
+    told = {**os.environ, "PYTHONPATH": str(chain.ROOT / "workflow/scripts")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=told, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -92,6 +92,8 @@ def device(args: argparse.Namespace):
 def run(main: Callable[[], object]) -> None:
     """Call `main` and exit: 0, or 1 with ``error: …`` lines on stderr where the user or the machine is at fault."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that half-written files are removed
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of other people's downloads are for terminals, not for logs
     try:
         main()
     except BudamaError as error:

@@ -142,7 +142,9 @@ def _torchvision(name: str, arguments: dict, weights: str | None, classes: int, 
     given = int(arguments.setdefault("num_classes", len(chosen.meta["categories"]) if chosen else classes))
     cached = os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(chosen.url)) if chosen else ""
     place = f"put the file at {cached}, or set model.weights to its path (.pth or .safetensors)"
-    built = _call(torchvision.models.get_model, f"torchvision/{name}", (name,), {"weights": chosen, **arguments}, place)
+    shown = {"progress": sys.stderr.isatty()}  # a bar is for a terminal, not for a log
+    wanted = {"weights": chosen, **shown, **arguments}
+    built = _call(torchvision.models.get_model, f"torchvision/{name}", (name,), wanted, place)
     return _replace_classifier(built, given, classes)
 
 
