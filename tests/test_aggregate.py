@@ -75,7 +75,7 @@ def pruning_of(label: str) -> dict:
     return {
         "status": "ok", "method": method, "calibration_images": 128, "ratio_used": 0.31,
         "achieved": {"channels_percent": 30.0, "macs_percent": 20.0, "parameters_percent": 20.0},
-        "selection_accuracy_percent": {"baseline": 95.5, "as_pruned": 40.0, "reestimated": 100 * mended.mean()},
+        "selection_accuracy_percent": {"as_pruned": 40.0, "reestimated": 100 * mended.mean()},
         "selection_hits": {"reestimated": packed(mended)}, "selection_images": SELECTION,
         "layers": [{"name": "conv1", "before": 10, "after": 7}],
     }  # fmt: skip

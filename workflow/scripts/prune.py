@@ -59,8 +59,8 @@ def prune(args, settings: dict, device) -> dict:
     pruned = pruning.prune(
         model, data.input_shape, data.classes, settings["method"], settings, statistics, recalibrate, fresh
     )
-    stages = {"baseline": evaluate(model, selection, device=device)}
-    stages["as_pruned"] = stages["reestimated"] = evaluate(pruned.model, selection, device=device)
+    stages = {"as_pruned": evaluate(pruned.model, selection, device=device)}
+    stages["reestimated"] = stages["as_pruned"]
     if settings["reestimate_batchnorm"]:
         calibration.reestimate_batchnorm(pruned.model, batches)
         stages["reestimated"] = evaluate(pruned.model, selection, device=device)
@@ -76,7 +76,7 @@ def prune(args, settings: dict, device) -> dict:
         "gmacs": pruned.after.gmacs,
         "selection_accuracy_percent": accuracies,
         "selection_hits": {stage: packed(outcome.hits) for stage, outcome in stages.items()},
-        "selection_images": stages["baseline"].images,
+        "selection_images": stages["as_pruned"].images,
         "layers": pruned.layers,
     }
 

@@ -98,7 +98,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: dict) -> dict:
         "retention_percent": 100 * accuracy / baseline["accuracy_percent"] if baseline["accuracy_percent"] else None,
         "seeds": per_seed,
         "fate": {
-            "baseline_percent": pruning["selection_accuracy_percent"]["baseline"],
+            "baseline_percent": baseline["seeds"][0]["finetuned_percent"],
             **{key: _mean([row[key] for row in per_seed]) for key in list(per_seed[0])[2:]},
         },
         **_cost(own, baseline),
