@@ -5,6 +5,7 @@ so that the profile's numbers fit; where jobs run, their threads alone are chang
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -42,10 +43,12 @@ def slurm() -> Iterator[Slurm]:
 def snakemake(folder: Path, slurm: Slurm, *arguments: str) -> Iterator[subprocess.Popen]:
     """A running `snakemake --workflow-profile profiles/slurm ARGUMENTS`; what it says goes to `.said`."""
     command = [chain.SNAKEMAKE, "--workflow-profile", "profiles/slurm", *SOON, *arguments]
-    told = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **slurm.environment}
+    told = {"cwd": folder, "env": {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **slurm.environment}}
+    # Ctrl-C reaches it also where these tests run in a shell's background.
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with (
-        open(folder / ".said", "w") as said,
-        subprocess.Popen(command, cwd=folder, env=told, stdout=said, stderr=said) as run,
+        open(folder / ".said", "w") as words,
+        subprocess.Popen(command, stdout=words, stderr=words, preexec_fn=heeding, **told) as run,
     ):
         try:
             yield run
