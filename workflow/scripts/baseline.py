@@ -5,6 +5,7 @@ interruption, it goes on from its last finished epoch. On several GPUs: torchrun
 """
 
 from budama import cli, files, outcome
+from budama.errors import BudamaError
 
 
 def main() -> None:
@@ -23,6 +24,8 @@ def main() -> None:
     with distributed.job(cli.device(args)) as device:
         data = open_data(manifest)
         model = models.build(settings["model"], data.classes, data.input_shape, seed=settings["seed"])
+        if settings["train"]["epochs"] == 0:
+            check_classifier(settings["model"], models.find_classifier(model, data.classes), data.classes)
         result = training.train(
             model, data, settings["train"], seed=settings["seed"], device=device, augment=manifest["augment"],
             progress_dir=progress, inputs=outcome.inputs("baseline", settings, args.dataset),
@@ -31,6 +34,18 @@ def main() -> None:
             checkpoint.save(args.output, model.cpu(), recipe=recipe(settings["model"], manifest))
             outcome.write(args, settings["seed"], result)
             resume.discard(progress)
+
+
+def check_classifier(model: dict, classifier: str, classes: int) -> None:
+    """Refuse to keep the weights as they are where the classifier is none of theirs: nothing would ever train it."""
+    from budama import weights
+
+    found = weights.classes(model, classifier)
+    if found not in (None, classes):
+        raise BudamaError(
+            f"train.epochs is 0, but the weights {model['weights']} are for {found} classes and the data has {classes};"
+            " it must be 1 or more, for the classifier's sake"
+        )
 
 
 def recipe(model: dict, manifest: dict) -> dict:

@@ -22,7 +22,7 @@ def main() -> None:
     device = cli.device(args)
     data = datasets.open_data(files.read_json(args.dataset))
     batches = calibration.batches(data, settings, device)
-    model = checkpoint.load(args.model, device)
+    model = checkpoint.load(args.model, device, data)
     statistics = calibration.collect(
         model, track(batches, "calibration", unit="batches"), threshold=settings["coverage_threshold"], device=device
     )

@@ -40,7 +40,7 @@ def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
 
     cli.device(args)
     data = datasets.open_data(files.read_json(args.dataset))
-    model = checkpoint.load(args.model)
+    model = checkpoint.load(args.model, data=data)
     size = min(64, args.images)
     batches = datasets.batches(data, "selection", size, limit=max(1, args.images // size))
     written = export.write(folder, model, formats, data.input_shape, batches)

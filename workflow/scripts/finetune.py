@@ -30,10 +30,11 @@ def main() -> None:
                 checkpoint.save_unavailable(args.output, structure["unavailable"])
                 outcome.write_unavailable(args, settings["seed"], structure["unavailable"])
             return
-        model = checkpoint.load(args.model)
-        teacher = checkpoint.load(args.teacher) if args.teacher and settings["finetune"]["distill"] > 0 else None
+        data, distill = open_data(manifest), settings["finetune"]["distill"] > 0
+        model = checkpoint.load(args.model, data=data)
+        teacher = checkpoint.load(args.teacher, data=data) if args.teacher and distill else None
         result = training.train(
-            model, open_data(manifest), settings["finetune"], seed=settings["seed"], device=device,
+            model, data, settings["finetune"], seed=settings["seed"], device=device,
             augment=manifest["augment"], teacher=teacher, progress_dir=progress,
             inputs=outcome.inputs("finetune", settings, args.dataset),
         )  # fmt: skip

@@ -7,6 +7,7 @@ pruning.json. A method that cannot serve the model writes both with the reason, 
 import base64
 
 from budama import cli, files
+from budama.errors import BudamaError
 from budama.progress import log
 
 
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="FOLDER", help="the baseline's checkpoint")
     parser.add_argument("--calibration", required=True, metavar="FILE", help="calibration.safetensors")
+    parser.add_argument("--widths", metavar="FILE", help="widths.json, where pruning.round_to is auto")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the pruned checkpoint")
     parser.add_argument("--report", required=True, metavar="FILE", help="pruning.json")
     args = parser.parse_args()
@@ -26,13 +28,22 @@ def main() -> None:
 
     device = cli.device(args)
     asked = {key: value for key, value in settings.items() if key != "calibration"}
+    rounding = measured_rounding(args.widths) if settings["round_to"] == "auto" else {}
     try:
-        outcome = prune(args, settings, device)
+        outcome = prune(args, {**settings, **rounding}, device)
     except criteria.Unavailable as reason:
         log(f"{settings['method']} cannot serve this model: {reason}")
         checkpoint.save_unavailable(args.output, str(reason))
         outcome = {"status": "unavailable", "reason": str(reason)}
-    files.write_json(args.report, {"status": "ok", "reason": None, **outcome, **asked})
+    files.write_json(args.report, {"status": "ok", "reason": None, **outcome, **asked, **rounding})
+
+
+def measured_rounding(path: str | None) -> dict:
+    """What `round_to: auto` comes to on the machine that widths.json was measured on, and that file's content."""
+    if path is None:
+        raise BudamaError("pruning.round_to is auto: --widths must name the file that widths.py wrote on this machine")
+    widths = files.read_json(path)
+    return {"round_to": widths["round_to"], "widths": widths}
 
 
 def prune(args, settings: dict, device) -> dict:
@@ -42,7 +53,7 @@ def prune(args, settings: dict, device) -> dict:
 
     data = datasets.open_data(files.read_json(args.dataset))
     recipe = checkpoint.structure(args.model)["recipe"]
-    model = checkpoint.load(args.model, device)
+    model = checkpoint.load(args.model, device, data)
     batches = calibration.batches(data, settings["calibration"], device)
     selection = datasets.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
     threshold = settings["calibration"]["coverage_threshold"]

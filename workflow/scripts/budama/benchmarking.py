@@ -37,7 +37,7 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     models: dict[str, nn.Module] = {}
     costs: dict[tuple, complexity.Complexity] = {}
     for start in range(0, len(available), AT_ONCE):
-        group = {label: checkpoint.load(folders[label], device) for label in available[start : start + AT_ONCE]}
+        group = {label: checkpoint.load(folders[label], device, data) for label in available[start : start + AT_ONCE]}
         outcomes = evaluate_together(group, test_batches(data, device), device)
         for label, model in group.items():
             rows[label] = {"status": "ok", "reason": None, **_accuracy(outcomes[label]), **_cost(model, data, costs)}

@@ -52,8 +52,10 @@ def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, 
         _check_equal(model, load(unfinished), recipe["input_shape"], folder)
 
 
-def load(folder: str | Path, device: str | torch.device = "cpu") -> nn.Module:
-    """The model of a checkpoint, in eval mode on `device`. One clear BudamaError for a damaged or foreign folder."""
+def load(folder: str | Path, device: str | torch.device = "cpu", data=None) -> nn.Module:
+    """The model of a checkpoint, in eval mode on `device`. One clear BudamaError for a damaged or foreign folder, and
+    where `data` (a datasets.Data, or none) is given, for a model of other classes or of images of another shape.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialise
 
@@ -61,6 +63,8 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> nn.Module:
     described = structure(folder)
     if "unavailable" in described:
         raise BudamaError(f"{folder} holds no model: {described['unavailable']}")
+    if data is not None:
+        _check_data(folder, described["recipe"], data)
     try:
         content = (folder / TENSORS).read_bytes()
     except OSError as error:
@@ -109,6 +113,19 @@ def save_unavailable(folder: str | Path, reason: str) -> None:
     """Write a checkpoint that says why there is no model: a method that cannot serve it is a row, not a crash."""
     with files.folder(folder) as unfinished:
         files.write_json(unfinished / STRUCTURE, {"format": FORMAT, "unavailable": reason})
+
+
+def _check_data(folder: Path, recipe: dict, data) -> None:
+    shapes = list(recipe["input_shape"]), list(data.input_shape)
+    if recipe["classes"] != data.classes:
+        raise BudamaError(f"{folder}: is for {recipe['classes']} classes, but dataset.json has {data.classes}")
+    if shapes[0] != shapes[1]:
+        raise BudamaError(f"{folder}: is for images of {shapes[0]}, but dataset.json has {shapes[1]}")
+    names = recipe.get("class_names")
+    if names and list(names) != list(data.class_names):
+        pairs = zip(names, data.class_names, strict=True)
+        number, (own, other) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise BudamaError(f"{folder}: its class {number} is {own!r}, but dataset.json has {other!r} there")
 
 
 def _rebuild(recipe: dict) -> nn.Module:

@@ -79,6 +79,8 @@ def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dy
                 )
             return name
         except Exception as error:
+            if files.disk_is_full(error):
+                raise
             reasons.append(f"{name}: {type(error).__name__}: {one_line(error)}")
     raise BudamaError(f"the model cannot be written as ONNX ({'; '.join(reasons)})")
 
@@ -92,9 +94,11 @@ def to_program(model: nn.Module, input_shape, path: str | Path) -> None:
             program = torch.export.export(
                 model.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
             )
-            torch.export.save(program, str(path))
+            content = io.BytesIO()  # torch's own writer ends the process where the disk is full
+            torch.export.save(program, content)
     except Exception as error:
         raise BudamaError(f"the model cannot be written by torch.export ({one_line(error)})") from error
+    files.write_bytes(path, content.getvalue())
 
 
 def load_program(path: str | Path) -> nn.Module:

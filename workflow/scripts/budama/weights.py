@@ -40,6 +40,27 @@ def read(path: str | Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def classes(model: dict, classifier: str) -> int | None:
+    """For how many classes the weights of a baseline's `model` section were made; None where nothing says it.
+
+    `classifier` is the dotted name of the layer that gives the logits.
+    """
+    wanted, name = model.get("weights"), model["name"]
+    if wanted and is_file(wanted):
+        weight = read(wanted).get(f"{classifier}.weight")
+        return None if weight is None else len(weight)
+    if wanted and model["source"] == "torchvision":
+        import torchvision
+
+        return len(torchvision.models.get_model_weights(name)[wanted].meta["categories"])
+    if wanted and model["source"] == "timm":
+        import timm
+
+        tagged = name if wanted == "DEFAULT" else f"{name.partition('.')[0]}.{wanted}"
+        return getattr(timm.get_pretrained_cfg(tagged), "num_classes", None)
+    return None
+
+
 def load_into(model: nn.Module, tensors: dict[str, torch.Tensor], path: str | Path) -> None:
     """Copy `tensors` into `model`; a name or shape that does not fit is one clear line."""
     own = model.state_dict()

@@ -11,6 +11,10 @@ from budama.datasets.pool import digests_of
 from budama.errors import BudamaError
 
 SAMPLE = 1000  # images of an array data set whose content is compared with the manifest
+KEYS = (  # of dataset.json
+    *("name", "title", "stored", "root", "seed", "classes", "class_names", "input_shape", "mean", "std", "resize"),
+    *("augment", "mirror", "splits"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +95,11 @@ class Data:
 
 
 def open_data(manifest: dict) -> Data:
-    """Open what `manifest` (dataset.json) names. Raises BudamaError if splits overlap or the data has changed."""
+    """Open what `manifest` (dataset.json) names. Raises BudamaError if it is no such thing, if splits overlap, or if
+    the data has changed."""
+    missing = [key for key in KEYS if not isinstance(manifest, dict) or key not in manifest]
+    if missing:
+        raise BudamaError(f"dataset.json has no {missing[0]}: it is not of this budama; make it anew (dataset.py)")
     splits.check_disjoint(manifest)
     stored = manifest["stored"] == "arrays"
     return Data(
