@@ -393,6 +393,29 @@ def test_warnings_are_in_plain_words():
         assert words in text
 
 
+def with_widths(round_to: int) -> dict:
+    content = single()
+    content["pruning"]["round_to"] = "auto"
+    content["widths"] = {
+        "round_to": round_to, "batch": 1, "precision": "float32", "side": 14,
+        "widths": {str(width): {"ms": 1.0, "ratio": (width / 128) ** 2, "interval": None} for width in range(96, 129)},
+    }  # fmt: skip
+    return content
+
+
+def test_a_measured_rounding_is_told_with_the_figure_it_was_chosen_by():
+    text = said(with_widths(16))
+    assert "otomatik (16 sayısının katları)" in text
+    assert "16 sayısının katları, bir kanal eksiklerinden belirgin biçimde hızlı" in text
+    assert "figures/widths.svg" in text
+
+
+def test_rounding_that_gains_nothing_is_told():
+    text = said(with_widths(1))
+    assert "bu makinede yuvarlama kazandırmıyor" in text
+    assert "kanal sayıları yuvarlanmadı" in text
+
+
 def test_percentages_carry_the_sign_before_the_number():
     text = said(sample(), decimal=",")
     assert not re.search(r"\d%", text)

@@ -137,6 +137,7 @@ def main() -> None:
         "dataset": {"name": "fashion_mnist", "title": "Fashion-MNIST", "protocol": "full",
                     "counts": {"train": 53_957, "calibration": 2_560, "selection": 6_000, "test": IMAGES},
                     "unreadable": 0, "duplicates_dropped": 43, "class_names": CLASSES},
+        "widths": None,
         "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "match": "channels", "round_to": None,
                     "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True},
         "finetune": {"epochs": 5, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,

@@ -101,6 +101,12 @@ def of_baseline(file):
     return lambda wildcards: f"results/baselines/{scenario(wildcards.scenario).baseline}/{file}"
 
 
+def measured_widths(wildcards):
+    """The measurement that `round_to: auto` chooses by; nothing for other scenarios."""
+    chosen = scenario(wildcards.scenario)
+    return [f"results/scenarios/{chosen.name}/widths.json"] if chosen.pruning["round_to"] == "auto" else []
+
+
 def of_pruned(file):
     """A file of the pruned model that a variant and seed start from."""
     return lambda wildcards: pruned(wildcards.scenario, file)[f"{wildcards.variant}/seed-{wildcards.seed}"]

@@ -1,12 +1,31 @@
 # Every variant is pruned once (or once a seed, where the method is random) and fine-tuned with every seed.
 
 
+rule widths:
+    """Measure which channel counts are fast on this machine; for round_to: auto alone."""
+    output:
+        f"{SCENARIO}/widths.json",
+    log:
+        f"{LOGS}/widths.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: all_cores
+    resources:
+        mem_mb=8000,
+        runtime="1h",
+    params:
+        spec=spec("widths"),
+    shell:
+        "python workflow/scripts/widths.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
+
+
 rule prune:
     """Score channels, remove the lowest, re-estimate BatchNorm."""
     input:
         dataset=of_baseline("dataset.json"),
         model=of_baseline("model"),
         calibration=of_baseline("calibration.safetensors"),
+        widths=measured_widths,
     output:
         model=directory(f"{SCENARIO}/{{place}}/pruned"),
         report=f"{SCENARIO}/{{place}}/pruning.json",
@@ -20,9 +39,10 @@ rule prune:
         runtime="4h",
     params:
         spec=spec("prune"),
+        widths=lambda wildcards: [word for file in measured_widths(wildcards) for word in ("--widths", file)],
     shell:
         "python workflow/scripts/prune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
-        " --calibration {input.calibration} --output {output.model} --report {output.report}"
+        " --calibration {input.calibration} {params.widths:q} --output {output.model} --report {output.report}"
         " --threads {threads} > {log} 2>&1"
 
 

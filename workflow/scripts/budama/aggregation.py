@@ -34,6 +34,7 @@ def aggregate(measured: Measured) -> dict:
         "model": _model(measured),
         "dataset": _dataset(measured),
         "pruning": settings["pruning"],
+        "widths": measured.widths,
         "finetune": settings["finetune"],
         "calibration": {**settings["calibration"], "images": measured.calibration_images},
         "seeds": measured.seeds,

@@ -25,7 +25,7 @@ __all__ = [
 SEEDED = ("random", "scratch")  # methods whose pruning depends on the seed
 BASELINE_STAGES = ("dataset", "baseline", "calibrate")
 VARIANT_STAGES = ("prune", "finetune")
-SCENARIO_STAGES = (*VARIANT_STAGES, "benchmark", "export", "aggregate", "report", "preview")
+SCENARIO_STAGES = (*VARIANT_STAGES, "widths", "benchmark", "export", "aggregate", "report", "preview")
 RECORDED_STAGES = ("aggregate", "report")
 
 
@@ -136,6 +136,10 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
     if stage == "benchmark":
         pairs = [[variant.name, seed] for variant in variants(scenario) for seed in scenario.seeds]
         return {"benchmark": scenario.benchmark, "variants": pairs}
+    if stage == "widths":
+        asked = scenario.benchmark
+        layer = {"batch": asked["batch_size"], "precision": asked["precisions"][0]}
+        return {"layer": {**layer, "channels_last": asked["channels_last"]}}
     if stage == "export":
         return {"export": scenario.export}
     if stage == "report":

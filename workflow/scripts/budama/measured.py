@@ -40,6 +40,11 @@ class Measured:
         """How many images the methods looked at; None where none of them could serve."""
         return next((one["calibration_images"] for one in self.pruning.values() if one["status"] == "ok"), None)
 
+    @property
+    def widths(self) -> dict | None:
+        """How fast each width is on the machine, where `round_to: auto` asked for it."""
+        return next((one["widths"] for one in self.pruning.values() if one.get("widths")), None)
+
     def measured_seeds(self, variant: str) -> list[int]:
         """The seeds of a variant whose model was benchmarked."""
         rows = self.benchmark["rows"]

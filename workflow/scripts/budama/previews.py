@@ -14,11 +14,14 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
 
     `model` and `data` are those of the baseline, `settings` the scenario's `pruning`. Layer-wise, the removed channels'
     number does not depend on their scores, so all methods give these figures. Where it does (`scope: global`), the
-    scores are magnitudes of random weights, and `estimate` is true.
+    scores are magnitudes of random weights, and `estimate` is true; so it is for `round_to: auto`, which is measured in
+    the run and counts as no rounding here.
     """
     shape, classes, known = expected(data)
     untrained = models.build(model, classes, shape, weights=False)
-    estimate = settings["scope"] == "global" or not known
+    estimate = settings["scope"] == "global" or not known or settings.get("round_to") == "auto"
+    if settings.get("round_to") == "auto":
+        settings = {**settings, "round_to": None}
     ratios = settings["ratio"] if isinstance(settings["ratio"], list) else [settings["ratio"]]
     after = []
     for ratio in ratios:

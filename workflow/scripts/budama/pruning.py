@@ -57,7 +57,7 @@ def prune(
     Args:
         input_shape: (C, H, W) of an image.
         method: a name in `criteria.CRITERIA`.
-        settings: the keys of a scenario's `pruning` (`ratio` a single number) and `seed`.
+        settings: the keys of a scenario's `pruning` (`ratio` a single number, `round_to` a number or None) and `seed`.
         statistics: of `model`; methods that read the weights alone need none.
         recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
         fresh: the unpruned model with new weights, for `scratch`.
@@ -145,10 +145,7 @@ class _Run:
         sizes = {group.name: group.size for group in self.state.groups}
         if not sizes:
             raise BudamaError("no layer of the model can be pruned; look at pruning.ignore")
-        round_to = settings.get("round_to") or 1
-        if round_to == "auto":  # tensor cores want multiples of 16; a CPU gains nothing by it
-            round_to = 16 if like.is_cuda else 1
-        self.limits = selection.Limits(sizes, settings.get("max_ratio", 0.95), round_to)
+        self.limits = selection.Limits(sizes, settings.get("max_ratio", 0.95), settings.get("round_to") or 1)
 
     def step(self, importance: Callable[[object], Tensor], target: float, *, comparable: bool, last: bool) -> None:
         """Prune until `target` of what is matched is gone, by the scores of the model as it is now."""

@@ -47,6 +47,7 @@ def aggregate(settings: dict) -> dict:
             "class_names": None,
         },
         "pruning": {**record["pruning"], "methods": list(record["methods"])},
+        "widths": None,
         "finetune": {"epochs": record["finetune_epochs"]},
         "calibration": {"batches": record["calibration_batches"], "images": record["calibration_samples"]},
         "seeds": [],

@@ -61,8 +61,10 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
     if finetune.get("optimizer"):
         rate, batch = finetune.get("learning_rate") or 0, finetune.get("batch_size") or "?"
         optimizer = say("configuration.optimizer", optimizer=finetune["optimizer"], rate=rate, batch=batch)
-    if rounded is not None:
-        rounded = say("configuration.round_auto") if rounded == "auto" else say("configuration.round_to", value=rounded)
+    if rounded == "auto":
+        rounded = say("configuration.round_auto", value=(results.content.get("widths") or {}).get("round_to"))
+    elif rounded is not None:
+        rounded = say("configuration.round_to", value=rounded)
     if distill:
         temperature = finetune.get("distill_temperature") or 1
         distill = say("configuration.distill", weight=distill, temperature=temperature)

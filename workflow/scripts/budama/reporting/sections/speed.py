@@ -3,7 +3,7 @@
 from budama.reporting import plots, tables
 from budama.reporting.document import Callout, Figure, Paragraph, Section
 from budama.reporting.inline import Inline, to_plain
-from budama.reporting.plots import Point
+from budama.reporting.plots import Line, Point
 from budama.reporting.results import Results
 
 
@@ -22,6 +22,8 @@ def sections(results: Results) -> list[Section]:
     blocks = [*opening, _figure(results, rows), *_shape(results, rows), tables.latency(results)]
     if every := tables.timings(results):
         blocks.append(every)
+    if widths := results.content.get("widths"):
+        blocks.append(_widths(results, widths))
     return [Section("latency", say("latency.title"), blocks)]
 
 
@@ -61,6 +63,29 @@ def _figure(results: Results, rows: list[dict]) -> Figure:
         )
     alternative = Inline("; ".join(items) + ".")
     return Figure("latency", title, _caption(results, rows, bool(band)), alternative, draw)
+
+
+def _widths(results: Results, measured: dict) -> Figure:
+    """What `round_to: auto` chose by: a layer's time at every width."""
+    say = results.language.say
+    widths = sorted((int(width), entry) for width, entry in measured["widths"].items())
+    widest = widths[-1][0]
+    numbers = [width for width, _ in widths]
+    ratios = [entry["ratio"] for _, entry in widths]
+    ends = [entry["interval"] or (entry["ratio"], entry["ratio"]) for _, entry in widths]
+    names = [to_plain(say(f"latency.widths.{key}")) for key in ("measured", "macs", "axis")]
+    y_axis = to_plain(say("latency.widths.ratio", widest=widest))
+
+    def draw():
+        low, high = ([float(end[side]) for end in ends] for side in (0, 1))
+        squares = [(width / widest) ** 2 for width in numbers]
+        lines = [Line(names[0], "magnitude", numbers, ratios, low, high), Line(names[1], None, numbers, squares)]
+        return plots.lines([("", lines)], names[2], y_axis, results.language.number)
+
+    setting = {key: measured[key] for key in ("side", "batch", "precision", "round_to")}
+    caption = say("latency.widths.caption", **setting)
+    items = [say("latency.widths.item", width=width, ratio=entry["ratio"]) for width, entry in widths if width % 8 == 0]
+    return Figure("widths", say("latency.widths.title"), caption, Inline("; ".join(items) + "."), draw)
 
 
 def _caption(results: Results, rows: list[dict], band: bool) -> Inline:
