@@ -29,7 +29,8 @@ class Criterion(ABC):
         needs: "weights", "activations" or "gradients": what `importance` reads of the calibration statistics.
         seeded: whether the choice of channels (or the new weights) depends on the seed.
         comparable: whether scores of different groups are in one unit as they are; where not, they are divided by their
-            group's mean before groups are compared (`scope: global`), as in Molchanov et al. 2017, section 2.2.
+            group's mean before groups are compared (`scope: global`), which is Torch-Pruning's default normaliser
+            (what it is worth: benchmarks/ablation.md).
         paper: where the method comes from.
     """
 

@@ -68,7 +68,6 @@ class Taylor(Criterion):
 
     name = "taylor"
     needs = "gradients"
-    comparable = True
     paper = "Molchanov et al. 2019, eq. 8"
     statistic = "taylor"
 
