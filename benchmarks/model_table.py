@@ -1,18 +1,23 @@
 """Which architectures can be pruned: every one is built with random weights, pruned, saved, loaded again and exported.
 
-    python benchmarks/model_table.py [NAME ...] [--ratio 0.3] [--methods magnitude wanda] [--no-onnx]
+    python benchmarks/model_table.py [NAME ...] [--ratio 0.3] [--methods magnitude wanda] [--no-onnx] > docs/models.md
 
-Prints a Markdown table, a row an architecture: the input, and for each method what is left of the parameters and MACs,
-whether the checkpoint gives bit-equal outputs after loading; and for the last method's model the greatest difference
-between ONNX Runtime's logits and PyTorch's, relative to the greatest logit.
+Prints docs/models.md, a row an architecture: the input, how many layers lost channels, and for each method what is left
+of the parameters and MACs and whether the checkpoint gives bit-equal outputs after loading; and for the last method's
+model the greatest difference between ONNX Runtime's logits and PyTorch's, relative to the greatest logit. Where a layer
+stands in the way, pruning names it; the row is then of a second attempt that leaves it out.
 """
 
 import argparse
+import datetime
+import re
 import signal
 import sys
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
@@ -46,6 +51,44 @@ SLOW = {
     "fastvit_t8": 64,
     "edgenext_small": 64,
 }
+PACKAGES = ("torch", "torchvision", "timm", "torch-pruning", "onnx", "onnxruntime")
+PAGE = """\
+# Models that are known to work
+
+Made by `python benchmarks/model_table.py > docs/models.md` on {date}
+with {versions};
+`pytest -m long tests/test_model_table.py` asks the same of every row.
+
+Each model was built with random weights and {classes} classes, pruned by {percent:g} % of its channels layer by layer,
+saved, loaded again and, as the last method left it, written as ONNX.
+
+- *Layers pruned*: what the dependency graph cannot follow through a reshape keeps its width, and the rest is pruned.
+- *Reload*: the loaded model's logits equal the saved model's bit for bit.
+- *ONNX*: the greatest difference of ONNX Runtime's logits from PyTorch's, as a share of the greatest logit.
+- *Left out*: the layers that pruning named as standing in its way at a first attempt; `pruning.ignore` left them out at
+  the second.
+
+Other models of these families, and a class of your own, go the same way: [from a folder of images to the
+report](own_images.md). Before anything is trained, `snakemake results/scenarios/NAME/preview.json` says what a scenario
+gives."""
+
+
+@dataclass
+class Row:
+    """What came of one architecture. `left`: by method, the shares of parameters and MACs, and whether it reloads."""
+
+    layers: int
+    pruned: int = 0
+    left: dict[str, tuple[float, float, bool]] = field(default_factory=dict)
+    onnx: float | str | None = None
+    ignored: list[str] = field(default_factory=list)
+
+    def cells(self) -> str:
+        cells = [f"{self.pruned} of {self.layers}"]
+        for parameters, gmacs, equal in self.left.values():
+            cells += [f"{100 * parameters:.1f} %", f"{100 * gmacs:.1f} %", "equal" if equal else "**differs**"]
+        cells.append(f"{self.onnx:.0e}" if isinstance(self.onnx, float) else self.onnx or "–")
+        return " | ".join([*cells, ", ".join(f"`{name}`" for name in self.ignored)])
 
 
 def main() -> None:
@@ -58,9 +101,10 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     signal.signal(signal.SIGALRM, _too_long)
-    headings = "".join(f" {method}: parameters | MACs | reload |" for method in arguments.methods)
-    print(f"| model | input | layers pruned |{headings} ONNX | seconds |")
-    print("|---|---|---|" + "---|---|---|" * len(arguments.methods) + "---|---|", flush=True)
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    percent = 100 * arguments.ratio
+    print(PAGE.format(date=datetime.date.today(), versions=versions, classes=CLASSES, percent=percent))
+    print(f"\n{heading(arguments.methods)}", flush=True)
     for source, table in ("torchvision", TORCHVISION), ("timm", {**TIMM, **SLOW}):
         for name, size in table.items():
             asked = {name, f"{source}/{name}"} & set(arguments.names) or (not arguments.names and name not in SLOW)
@@ -69,17 +113,34 @@ def main() -> None:
             start = time.perf_counter()
             signal.alarm(arguments.timeout)
             try:
-                cells = row(source, name, size, arguments)
+                cells = attempt(source, name, size, arguments.ratio, arguments.methods, not arguments.no_onnx).cells()
             except Exception as error:
-                text = " ".join(str(error).split())[:300]
-                cells = f" **no**: {type(error).__name__}: {text} |"
+                cells = f"**no**: {' '.join(str(error).split())[:300]}"
             finally:
                 signal.alarm(0)
-            print(f"| {source}/{name} | {size} |{cells} {time.perf_counter() - start:.0f} |", flush=True)
+            print(f"| {source}/{name} | {size} | {cells} |", flush=True)
+            print(f"{source}/{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
 
 
-def row(source: str, name: str, size: int, arguments) -> str:
-    """The cells of one architecture. Raises what goes wrong."""
+def heading(methods: list[str]) -> str:
+    """The table's first two lines."""
+    cells = "".join(f" {method}: parameters left | MACs left | reload |" for method in methods)
+    return f"| model | input | layers pruned |{cells} ONNX | left out |\n|{'---|' * (3 * len(methods) + 5)}"
+
+
+def attempt(source: str, name: str, size: int, ratio: float, methods: list[str], onnx: bool = True) -> Row:
+    """The row of one architecture, without the layers that pruning says stand in its way."""
+    try:
+        return row(source, name, size, ratio, methods, onnx=onnx)
+    except BudamaError as error:
+        advice = re.search(r"pruning\.ignore: \[(.+)\]", str(error))
+        if not advice:
+            raise
+        return row(source, name, size, ratio, methods, onnx=onnx, ignore=advice[1].split(", "))
+
+
+def row(source: str, name: str, size: int, ratio: float, methods: list[str], *, onnx=True, ignore=()) -> Row:
+    """The row of one architecture. Raises what goes wrong."""
     shape = (3, size, size)
     description = {"source": source, "name": name, "arguments": {}, "weights": None}
     model = models.build(description, CLASSES, shape)
@@ -91,9 +152,9 @@ def row(source: str, name: str, size: int, arguments) -> str:
     batches = [(torch.randn(8, *shape, generator=generator), torch.arange(8) % CLASSES) for _ in range(2)]
     statistics = calibration.collect(model, batches, threshold=0.25, device="cpu")
     recipe = {"model": description, "classes": CLASSES, "input_shape": list(shape)}
-    settings = {"ratio": arguments.ratio, "scope": "layerwise", "ignore": []}
-    cells = ""
-    for method in arguments.methods:
+    settings = {"ratio": ratio, "scope": "layerwise", "ignore": list(ignore)}
+    found = None
+    for method in methods:
         pruned = pruning.prune(model, shape, CLASSES, method, settings, statistics)
         after = complexity.measure(pruned.model, shape)
         images = batches[0][0]
@@ -101,22 +162,22 @@ def row(source: str, name: str, size: int, arguments) -> str:
             logits = pruned.model(images)
         if logits.shape != (8, CLASSES):
             raise BudamaError(f"logits are {list(logits.shape)}")
-        if not cells:
-            changed = sum(layer["after"] < layer["before"] for layer in pruned.layers)
-            cells += f" {changed} of {len(pruned.layers)} |"
-        cells += f" {100 * after.parameters / before.parameters:.1f} % | {100 * after.gmacs / before.gmacs:.1f} % |"
+        changed = sum(layer["after"] < layer["before"] for layer in pruned.layers)
+        found = found or Row(len(pruned.layers), changed, ignored=list(ignore))
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
             checkpoint.save(f"{folder}/model", pruned.model, recipe=recipe, kept=pruned.kept)
             loaded = checkpoint.load(f"{folder}/model")
-            cells += f" {'equal' if torch.equal(loaded(images), logits) else '**differs**'} |"
-    return cells + (" – |" if arguments.no_onnx else f" {onnx_difference(loaded, images, logits)} |")
+            equal = torch.equal(loaded(images), logits)
+        found.left[method] = (after.parameters / before.parameters, after.gmacs / before.gmacs, equal)
+    found.onnx = onnx_difference(loaded, images, logits) if onnx else None
+    return found
 
 
 def _noise(shape, generator: torch.Generator) -> list:
     return [(torch.randn(8, *shape, generator=generator), None) for _ in range(2)]
 
 
-def onnx_difference(model: torch.nn.Module, images: torch.Tensor, logits: torch.Tensor) -> str:
+def onnx_difference(model: torch.nn.Module, images: torch.Tensor, logits: torch.Tensor) -> float | str:
     """Greatest difference of the logits between ONNX Runtime and PyTorch, relative to the greatest logit."""
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +185,7 @@ def onnx_difference(model: torch.nn.Module, images: torch.Tensor, logits: torch.
             found = export.OnnxModel(f"{folder}/model.onnx")(images)
     except BudamaError as error:
         return f"no: {str(error)[:100]}"
-    return f"{float((found - logits).abs().max() / logits.abs().max()):.0e}"
+    return float((found - logits).abs().max() / logits.abs().max())
 
 
 def _too_long(*_) -> None:

@@ -1,6 +1,9 @@
-"""Every architecture that the documentation names: pruned by 30 %, saved, loaded bit-equal, and exported to ONNX."""
+"""Every architecture that the documentation names: pruned by 30 %, saved, loaded bit-equal, and exported to ONNX.
 
-import argparse
+`pytest -m long -s tests/test_model_table.py` prints the rows of docs/models.md as it goes.
+"""
+
+import re
 import runpy
 from pathlib import Path
 
@@ -8,32 +11,44 @@ import pytest
 
 from budama.errors import BudamaError
 
-TABLE = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "model_table.py"))
-FOLLOWED = [("torchvision", *entry) for entry in TABLE["TORCHVISION"].items()]
-FOLLOWED += [("timm", *entry) for entry in TABLE["TIMM"].items() if entry[0] != "cspdarknet53"]
-
-
-def row(source, name, size, *methods, onnx=True):
-    return TABLE["row"](source, name, size, argparse.Namespace(ratio=0.3, methods=methods, no_onnx=not onnx))
+ROOT = Path(__file__).parents[1]
+TABLE = runpy.run_path(str(ROOT / "benchmarks" / "model_table.py"))
+NAMED = [("torchvision", *entry) for entry in TABLE["TORCHVISION"].items()]
+NAMED += [("timm", *entry) for entry in TABLE["TIMM"].items()]
+METHODS = ["magnitude", "wanda"]
+DOCUMENTED = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (ROOT / "docs/models.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith(("| torchvision/", "| timm/"))
+]
 
 
 @pytest.mark.parametrize("name", ["shufflenet_v2_x1_0", "squeezenet1_1"])
 def test_a_small_architecture_is_pruned_and_loaded_bit_equal(name):
-    cells = row("torchvision", name, 64, "magnitude", onnx=False)
-    assert "equal" in cells
-    assert "differs" not in cells
+    found = TABLE["row"]("torchvision", name, 64, 0.3, ["magnitude"], onnx=False)
+    assert found.left["magnitude"][2]
+    assert found.left["magnitude"][1] < 0.75
+
+
+def test_the_documented_table_has_a_good_row_for_every_named_architecture():
+    assert [row[:2] for row in DOCUMENTED] == [[f"{source}/{name}", str(size)] for source, name, size in NAMED]
+    for row in DOCUMENTED:
+        assert (row[5], row[8]) == ("equal", "equal")
+        assert float(row[9]) < 1e-4
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("source", "name", "size"), FOLLOWED, ids=lambda value: str(value))
+@pytest.mark.parametrize(("source", "name", "size"), NAMED, ids=lambda value: str(value))
 def test_an_architecture_is_pruned_loaded_bit_equal_and_exported(source, name, size):
-    *cells, onnx, _ = row(source, name, size, "magnitude", "wanda").split("|")
-    print(source, name, cells, onnx)
-    assert [cells[i].strip() for i in (3, 6)] == ["equal", "equal"]
-    assert float(onnx) < 1e-4
+    found = TABLE["attempt"](source, name, size, 0.3, METHODS)
+    print(f"\n| {source}/{name} | {size} | {found.cells()} |", flush=True)
+    assert all(equal and parameters < 0.9 and gmacs < 0.95 for parameters, gmacs, equal in found.left.values())
+    assert list(found.left) == METHODS
+    assert found.onnx < 1e-4
 
 
 @pytest.mark.long
-def test_an_architecture_that_cannot_be_followed_says_which_layer_stands_in_the_way():
-    with pytest.raises(BudamaError, match=r"pruning\.ignore: \[stages\.0\.conv_exp\.conv\]"):
-        row("timm", "cspdarknet53", 64, "magnitude", onnx=False)
+def test_an_architecture_that_cannot_be_followed_says_which_layers_stand_in_the_way():
+    layers = ", ".join(f"stages.{stage}.conv_exp.conv" for stage in range(5))
+    with pytest.raises(BudamaError, match=re.escape(f"leave them out with pruning.ignore: [{layers}]")):
+        TABLE["row"]("timm", "cspdarknet53", 64, 0.3, ["magnitude"], onnx=False)
