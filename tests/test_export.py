@@ -1,6 +1,5 @@
 """Exported files agree with PyTorch on real images, and the example that comes with them runs."""
 
-import copy
 import json
 import runpy
 import subprocess
@@ -36,13 +35,25 @@ def pruned_on_real_images(description, data, ratio=0.3):
 
 
 def a_few_steps(model, data):
-    """Train for 16 steps: untrained, a deep network may give logits of 60, where the last digits say nothing."""
-    optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-3)
-    for images, labels in datasets.batches(data, "train", 64, shuffle=True, limit=16):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images), labels).backward()
-        optimizer.step()
+    """Train for 16 steps as usual and for 32 with BatchNorm's statistics held, until logits are of ordinary size.
+
+    In training, a batch's own statistics bound every image of it. In use they are the data's, and a hardly trained
+    EfficientNet answers outliers with logits of 158, which float32 does not know to 1e-4: PyTorch's differ from
+    float64's by 5e-4, ONNX Runtime's by 4e-4. Steps in the mode of use teach it better (logits of 9, 2e-5 and 2e-5).
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def steps(count, epoch):
+        for images, labels in datasets.batches(data, "train", 64, shuffle=True, epoch=epoch, limit=count):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+    model.train()
+    steps(16, epoch=0)
     calibration.reestimate_batchnorm(model.eval(), datasets.batches(data, data.calibration(256), 64))
+    for epoch in (1, 2):
+        steps(16, epoch)
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +202,11 @@ def test_five_architectures_pruned_by_30_percent_agree_on_every_real_image(archi
     description = {"source": "torchvision", "name": architecture, "arguments": {}, "weights": None}
     model = pruned_on_real_images(description, data).model
     a_few_steps(model, data)
-    # Outliers of a hardly trained EfficientNet have logits of 100, which float32 itself does not know to 1e-4.
-    precise = copy.deepcopy(model).double()
     everything = [batch for name in ("train", "selection", "test") for batch in datasets.batches(data, name, 128)]
-    rounding = export.agreement(model, lambda images: precise(images.double()).float(), everything).max_difference
     written = export.write(tmp_path, model, ["onnx", "torch_export"], data.input_shape, everything)
     for name, about in written.items():
         print(architecture, name, about)
         assert about["images"] == about["top1_equal"] > 1700
-        assert about["max_logit_difference"] < max(1e-4, 4 * rounding)
-        assert about["largest_logit"] > 0.01
+        assert about["max_logit_difference"] < 1e-4
+        assert about["largest_logit"] > 1
     assert np.unique(np.concatenate([model(images).argmax(1) for images, _ in everything[-2:]])).size > 1
