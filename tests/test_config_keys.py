@@ -1,4 +1,4 @@
-"""Every key of the configuration, whatever it is: another type, a misspelling, a number out of bounds, or its absence."""
+"""Every key of the configuration, whatever it is: another type, a misspelling, a number out of bounds, its absence."""
 
 from pathlib import Path
 
@@ -68,8 +68,11 @@ def test_a_number_out_of_its_bounds_is_told_with_them(folder, kind, name, value)
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("scenario", name) for name in ("scenario", "pruning.methods", "pruning.ratio", "finetune.epochs")]
-    + [("baseline", name) for name in ("baseline", "model.source", "model.name", "data.name", "train.epochs")]
-)  # fmt: skip
+    ("kind", "name"),
+    [
+        *(("scenario", name) for name in ("scenario", "pruning.methods", "pruning.ratio", "finetune.epochs")),
+        *(("baseline", name) for name in ("baseline", "model.source", "model.name", "data.name", "train.epochs")),
+    ],
+)
 def test_a_key_that_has_no_default_is_missed(folder, kind, name):
     assert any(line.startswith(f"{name} is missing; it must be ") for line in lines(kind, {name: ...}))
