@@ -50,9 +50,11 @@ def test_a_run_that_is_struck_in_every_way_ends_as_an_undisturbed_one(finished, 
     assert run.strike("prune", "disk full")
     assert run.strike("finetune", "Snakemake KILL", "writing")
     run.finish(SHORT)
-    whole, struck = interruptions.results(finished), interruptions.results(run.folder)
-    assert {name: whole[name] for name in struck} == struck
-    assert len(struck) == 16
+    whole, struck = (
+        {name: what for name, what in interruptions.results(folder).items() if "/digits/" in name or "/wanda/" in name}
+        for folder in (finished, run.folder)
+    )
+    assert struck == whole
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +77,9 @@ def test_more_than_sixty_interruptions_in_three_lives_lose_nothing(life, undistu
     run = Interrupted(longer(small_disk / f"life{life}"), tmp_path / "said", rng)
     planned = 0
     for number, stage in enumerate(STAGES):
-        moments = ["any", "writing", "epoch"] if stage in TRAINING else ["any", "writing"]
-        for kind in kinds(life, number, more=stage in TRAINING):
-            strike = run.strike(stage, kind, rng.choice(moments)) or run.again(stage).strike(stage, kind)
+        for turn, kind in enumerate(kinds(life, number, more=stage in TRAINING)):
+            moment = "epoch" if stage in TRAINING and turn != 1 else rng.choice(["any", "writing"])
+            strike = run.strike(stage, kind, moment) or run.again(stage).strike(stage, kind)
             print(f"{time.strftime('%T')} life {life}: {strike or f'{stage} was over before {kind}'}", flush=True)
             planned += 1
     run.finish("all", PREVIEW)
@@ -90,7 +92,7 @@ def test_more_than_sixty_interruptions_in_three_lives_lose_nothing(life, undistu
     assert LIVES * planned > 60
     assert len(run.strikes) >= planned - 2
     assert {strike.stage for strike in run.strikes} >= {*STAGES} - {"dataset", "index"}, "which are over soon"
-    assert len(run.resumed) >= 2
+    assert run.resumed, "training went on from an epoch that was saved"
 
 
 def kinds(life: int, number: int, more: bool) -> list[str]:
