@@ -40,15 +40,15 @@ def small_disk(tmp_path_factory):
 def test_a_run_that_is_struck_in_every_way_ends_as_an_undisturbed_one(finished, small_disk, tmp_path):
     """Five stages up to the first fine-tuned model, and in each another kind of interruption."""
     run = Interrupted(chain.lay_out(small_disk / "short"), tmp_path / "said", random.Random(0))
-    assert run.strike("dataset", "all INT")
-    assert run.strike("baseline", "all KILL", "epoch")
+    run.surely("dataset", "all INT")
+    run.surely("baseline", "all KILL", "epoch")
     locked = chain.run(run.folder, SHORT)
     assert locked.returncode == 1
     assert "--unlock" in locked.stderr
-    assert run.strike("calibrate", "stage TERM")
-    assert run.resumed == [("results/baselines/digits", 1)]
-    assert run.strike("prune", "disk full")
-    assert run.strike("finetune", "Snakemake KILL", "writing")
+    run.surely("calibrate", "stage TERM")
+    assert run.resumed, "training the baseline went on from a saved epoch"
+    run.surely("prune", "disk full")
+    run.surely("finetune", "Snakemake KILL", "writing")
     run.finish(SHORT)
     whole, struck = (
         {name: what for name, what in interruptions.results(folder).items() if "/digits/" in name or "/wanda/" in name}
@@ -79,8 +79,8 @@ def test_more_than_sixty_interruptions_in_three_lives_lose_nothing(life, undistu
     for number, stage in enumerate(STAGES):
         for turn, kind in enumerate(kinds(life, number, more=stage in TRAINING)):
             moment = "epoch" if stage in TRAINING and turn != 1 else rng.choice(["any", "writing"])
-            strike = run.strike(stage, kind, moment) or run.again(stage).strike(stage, kind)
-            print(f"{time.strftime('%T')} life {life}: {strike or f'{stage} was over before {kind}'}", flush=True)
+            strike = run.surely(stage, kind, moment)
+            print(f"{time.strftime('%T')} life {life}: {strike}", flush=True)
             planned += 1
     run.finish("all", PREVIEW)
     different = interruptions.differing(undisturbed, run.folder)
@@ -90,8 +90,7 @@ def test_more_than_sixty_interruptions_in_three_lives_lose_nothing(life, undistu
     )
     assert different == []
     assert LIVES * planned > 60
-    assert len(run.strikes) >= planned - 2
-    assert {strike.stage for strike in run.strikes} >= {*STAGES} - {"dataset", "index"}, "which are over soon"
+    assert len(run.strikes) >= planned
     assert run.resumed, "training went on from an epoch that was saved"
 
 
