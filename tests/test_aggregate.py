@@ -115,6 +115,7 @@ def measured(**changes) -> Measured:
         "pruning": {label: pruning_of(label) for label in names},
         "metrics": {label: {"status": "ok", "selection_accuracy_percent": 94.0} for label in names},
         "histories": dict.fromkeys(names, epochs),
+        "exports": {label: {"status": "ok", "formats": {"onnx": {"images": 64, "top1_equal": 64}}} for label in names},
     }  # fmt: skip
     return Measured(**(parts | changes))
 
@@ -319,6 +320,11 @@ def test_records_without_a_number_of_images_are_ranked_without_a_test():
     assert [group["variants"] for group in results["ranking"]] == [["magnitude"], ["taylor"], ["wanda"], ["coverage"]]
 
 
+def test_a_row_tells_how_its_first_seed_s_export_did(results):
+    assert row(results, "magnitude")["onnx"] == {"images": 64, "top1_equal": 64}
+    assert row(aggregation.aggregate(measured(exports={})), "magnitude")["onnx"] is None
+
+
 def test_recorded_results_have_the_keys_of_measured_ones(results):
     record = from_record("ts3")
     assert set(record) == set(results)
@@ -358,12 +364,14 @@ def written(tmp_path_factory) -> list[str]:
         pruning.append(f"{label}={file(f'{label}/pruning.json', entry)}")
         finetuned.append(f"{label}={folder / label}")
         file(f"{label}/metrics.json", parts.metrics[label])
+        file(f"{label}/export.json", parts.exports[label])
         table(f"{label}/history.csv", parts.histories[label])
     return [
         "--spec", json.dumps({"settings": parts.settings}), "--dataset", str(file("dataset.json", parts.dataset)),
         "--baseline-metrics", str(file("metrics.json", parts.baseline_metrics)),
         "--baseline-history", str(table("history.csv", parts.baseline_history)),
         "--benchmark", str(file("benchmark.json", parts.benchmark)), "--pruning", *pruning, "--finetuned", *finetuned,
+        "--exported", *finetuned,
     ]  # fmt: skip
 
 

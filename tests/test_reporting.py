@@ -416,6 +416,17 @@ def test_rounding_that_gains_nothing_is_told():
     assert "kanal sayıları yuvarlanmadı" in text
 
 
+def test_exports_have_a_table_of_times_and_differences():
+    content = single()
+    timed = {"batch_size": 1, "pytorch_ms": 0.318, "onnx_ms": 0.0472, "ratio": 0.1484, "ratio_interval": [0.14, 0.15]}
+    content["variants"][0]["onnx"] = {
+        "images": 144, "top1_equal": 144, "max_logit_difference": 4.9e-6, "latency": timed,
+    }  # fmt: skip
+    text = said(content)
+    assert "| 0.318 | 0.047 | 0.148 [0.140, 0.150] | 4.9e-06 | 144/144 |" in text
+    assert "| 4,9e-06 | 144/144 |" in said(content, decimal=",")
+
+
 def test_percentages_carry_the_sign_before_the_number():
     text = said(sample(), decimal=",")
     assert not re.search(r"\d%", text)

@@ -204,7 +204,7 @@ TABLE = [
                                             put(SCENARIO, "finetune.momentum", 0.01)), FINETUNE),
     ("benchmark.rounds", put(SCENARIO, "benchmark.rounds", 4), BENCHMARK),
     ("export.formats", put(SCENARIO, "export.formats", ["onnx"]),
-     {"export wanda/seed-0", "export random/seed-0"}),
+     {"export wanda/seed-0", "export random/seed-0"} | AGGREGATE),
     ("report.language", put(SCENARIO, "report.language", "en"), REPORT),
     ("report.decimal", put(SCENARIO, "report.decimal", ","), REPORT),
     ("report.compare_with", put(SCENARIO, "report.compare_with", []), REPORT),

@@ -126,6 +126,11 @@ def fine_tuned(name, file=""):
     return {label: f"results/scenarios/{name}/{label}/{file}".rstrip("/") for label in labels}
 
 
+def exported(name):
+    """Folders of a scenario's exports by VARIANT/seed-N; nothing where none are asked for."""
+    return fine_tuned(name, "export") if scenario(name).export["formats"] else {}
+
+
 def runs(name):
     """A scenario's variants, each with every seed."""
     return [(variant, seed) for variant in settings.variants(scenario(name)) for seed in scenario(name).seeds]
@@ -149,6 +154,7 @@ def measured(wildcards):
             *fine_tuned(wildcards.scenario, "metrics.json").values(),
             *fine_tuned(wildcards.scenario, "history.csv").values(),
         ],
+        "exported": list(exported(wildcards.scenario).values()),
     }
 
 
@@ -163,6 +169,7 @@ def measured_arguments(wildcards):
         *("--benchmark", files["benchmark"]),
         *("--pruning", *labelled(pruned(wildcards.scenario, "pruning.json"))),
         *("--finetuned", *labelled(fine_tuned(wildcards.scenario))),
+        *("--exported", *labelled(exported(wildcards.scenario))),
     ]
 
 
@@ -210,7 +217,7 @@ def products_of_chosen(wildcards):
         ]
         products += [f"results/scenarios/{name}/results.{form}" for form in ("csv", "parquet", "json")]
         products += fine_tuned(name, "model").values()
-        products += fine_tuned(name, "export").values() if scenario(name).export["formats"] else []
+        products += exported(name).values()
     return products
 
 

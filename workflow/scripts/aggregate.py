@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--benchmark", metavar="FILE", help="benchmark.json")
     parser.add_argument("--pruning", nargs="+", metavar="VARIANT/seed-N=FILE", help="pruning.json of each seed")
     parser.add_argument("--finetuned", nargs="+", metavar="VARIANT/seed-N=DIR", help="folders of metrics and history")
+    parser.add_argument("--exported", nargs="*", default=[], metavar="VARIANT/seed-N=DIR", help="folders of exports")
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="where the three files go")
     args = parser.parse_args()
     settings = cli.settings(args)
@@ -42,6 +43,7 @@ def measured(settings: dict, args) -> dict:
         raise BudamaError(f"aggregate needs {', '.join(missing)}; only a scenario with recorded results needs none")
     folders = labels.paths(args.finetuned, "--finetuned")
     pruning = labels.paths(args.pruning, "--pruning")
+    exports = labels.paths(args.exported, "--exported")
     return aggregate(
         Measured(
             settings=settings,
@@ -51,6 +53,7 @@ def measured(settings: dict, args) -> dict:
             baseline_history=history(args.baseline_history),
             pruning={label: files.read_json(path) for label, path in pruning.items()},
             metrics={label: files.read_json(folder / "metrics.json") for label, folder in folders.items()},
+            exports={label: files.read_json(folder / "export.json") for label, folder in exports.items()},
             histories={label: history(folder / "history.csv") for label, folder in folders.items()},
         )
     )

@@ -106,6 +106,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: dict) -> dict:
         "channels_removed_percent": pruning["achieved"]["channels_percent"],
         "ratio_used": pruning.get("ratio_used"),
         **_speed(own),
+        "onnx": (measured.exports.get(first) or {}).get("formats", {}).get("onnx"),
         "layers": pruning["layers"],
         "history": _history([(seed, measured.histories[label_of(name, seed)]) for seed in seeds]),
         "per_class_change_points": [

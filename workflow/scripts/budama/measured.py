@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Measured:
     pruning: Mapping[str, dict]
     metrics: Mapping[str, dict]
     histories: Mapping[str, Sequence[Mapping]]
+    exports: Mapping[str, dict] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:

@@ -184,6 +184,31 @@ def timings(results: Results) -> Table | None:
     return Table("timings", say("latency.settings"), head, found)
 
 
+def onnx(results: Results) -> Table | None:
+    """The exported models in ONNX Runtime: time beside PyTorch's on the CPU, and how nearly they agree."""
+    say, language = results.language.say, results.language
+    rows = [row for row in results.rows if (row.get("onnx") or {}).get("latency")]
+    if not rows:
+        return None
+    found = []
+    for row in rows:
+        told, name = row["onnx"], results.with_ratio(row)
+        times, difference = [told["latency"][key] for key in ("pytorch_ms", "onnx_ms")], told["max_logit_difference"]
+        found.append(
+            TableRow([
+                Cell(Inline(f"**{data(name)}**"), sort=name),
+                *(_cell(value, language.milliseconds(value)) for value in times),
+                _ratio(results, told["latency"]),
+                Cell(data(f"{difference:.1e}".replace(".", language.decimal)), sort=difference),
+                Cell(data(f"{told['top1_equal']}/{told['images']}"), sort=told["top1_equal"] / told["images"]),
+            ])
+        )  # fmt: skip
+    keys = ("pytorch", "onnx", "ratio", "difference", "top1")
+    columns = [Column(say("comparison.columns.method"), False), *(Column(say(f"latency.onnx.{key}")) for key in keys)]
+    batch = rows[0]["onnx"]["latency"]["batch_size"]
+    return Table("onnx", say("latency.onnx.table", batch=batch), columns, found)
+
+
 def fate(results: Results, stages: list[str]) -> Table:
     """Accuracy on the selection images after each stage."""
     say, language = results.language.say, results.language

@@ -22,6 +22,8 @@ def sections(results: Results) -> list[Section]:
     blocks = [*opening, _figure(results, rows), *_shape(results, rows), tables.latency(results)]
     if every := tables.timings(results):
         blocks.append(every)
+    if exported := tables.onnx(results):
+        blocks.append(exported)
     if widths := results.content.get("widths"):
         blocks.append(_widths(results, widths))
     return [Section("latency", say("latency.title"), blocks)]
