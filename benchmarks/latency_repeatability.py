@@ -43,8 +43,8 @@ def main() -> None:
         print(json.dumps(one_run(args)))
         return
     print(
-        "| run | beside | A/A | pruned / baseline | equal structures | ms | rounds | undisturbed | s |\n"
-        + "|---" * 9
+        "| run | beside | A/A | pruned / baseline | equal structures | ms | rounds | threads | undisturbed | s |\n"
+        + "|---" * 10
         + "|"
     )
     runs = [in_fresh_process(args, number) for number in range(1, args.runs + 1)]
@@ -77,7 +77,7 @@ def in_fresh_process(args, number: int) -> dict:
     print(
         f"| {number} | {'a busy core' if loaded else ''} | {run['aa']['ratio']:.4f} | {run['ratio']:.4f} "
         f"[{low:.4f}, {high:.4f}] | {run['equal']:.4f} | {run['baseline_ms']:.3f} | {run['rounds']} "
-        f"| {run['undisturbed_percent']:.0f} % | {run['seconds']:.0f} |",
+        f"| {run['threads']} | {run['undisturbed_percent']:.0f} % | {run['seconds']:.0f} |",
         flush=True,
     )
     return run
@@ -111,7 +111,7 @@ def one_run(args) -> dict:
         "undisturbed_percent": run.timings[latency.BASELINE].undisturbed_percent,
         "rounds": run.rounds,
         "steady": run.steady,
-        "threads": torch.get_num_threads(),
+        "threads": run.threads,
         "seconds": time.monotonic() - start,
     }
 

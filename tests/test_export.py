@@ -4,6 +4,7 @@ import json
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,16 @@ def test_an_exported_model_agrees_on_every_real_image_and_takes_any_batch_size(d
     for size in (1, 3):
         with torch.no_grad():
             assert torch.allclose(exported(images[:size]), model(images[:size]), atol=1e-5)
+
+
+def test_equal_models_are_equal_onnx_files_which_name_no_place_on_this_machine(digits, tmp_path):
+    _, data, model, _ = digits
+    for name in ("first.onnx", "second.onnx"):
+        export.to_onnx(model, data.input_shape, tmp_path / name)
+    content = (tmp_path / "first.onnx").read_bytes()
+    assert content == (tmp_path / "second.onnx").read_bytes()
+    assert b".py" not in content
+    assert str(Path(__file__).parents[1]).encode() not in content
 
 
 def test_a_file_that_disagrees_is_an_error(digits, tmp_path, monkeypatch):

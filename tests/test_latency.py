@@ -1,5 +1,8 @@
 """The benchmark's promises, on real small models. Times are bounded loosely: other programs may run beside them."""
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,6 +14,7 @@ from budama import latency
 from budama.errors import BudamaError
 from budama.latency import compare, median_ratio
 from budama.resources import MIB, clocks, energy_mj_per_image, peak_memory_mib
+from budama.stopwatch import free_threads
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +23,20 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_a_core_that_another_process_keeps_busy_gets_no_thread():
+    core = max(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        try:
+            other.stdout.readline()
+            cores = len(os.sched_getaffinity(0))
+            assert 1 <= free_threads(cores) < cores
+            assert free_threads(1) == 1
+        finally:
+            other.kill()
 
 
 def network(width: int = 16, seed: int = 0) -> nn.Module:

@@ -379,6 +379,7 @@ def test_warnings_are_in_plain_words():
         {"code": "unexpected_classes", "classes": 9, "expected": 10},
         {"code": "timing_noise", "ratio": 1.2, "interval": [1.1, 1.3]},
         {"code": "busy_machine", "undisturbed_percent": 40.0},
+        {"code": "fewer_threads", "threads": 1, "asked": 2},
         {"code": "never_heard_of", "value": 7},
     ]
     text = said(content)

@@ -11,7 +11,7 @@ from budama import cli, files, provenance, sources
 
 ENVS = provenance.ROOT / "envs"
 STAGES = {
-    "torch": ("dataset", "baseline", "calibrate", "prune", "finetune", "benchmark", "export", "preview"),
+    "torch": ("dataset", "baseline", "calibrate", "prune", "finetune", "benchmark", "export", "preview", "widths"),
     "report": ("aggregate", "report", "index"),
 }
 # What torch.onnx imports to export a model.

@@ -214,6 +214,9 @@ def _warnings(measured: Measured, rows: list[dict]) -> list[dict]:
     control = measured.benchmark["controls"]["aa"]
     if control and not control["within"]:
         found.append({"code": "timing_noise", "ratio": control["ratio"], "interval": control["interval"]})
+    threads, asked = (measured.benchmark.get(key) for key in ("threads", "threads_asked"))
+    if asked and threads < asked:
+        found.append({"code": "fewer_threads", "threads": threads, "asked": asked})
     shares = [row["latency"]["undisturbed_percent"] for row in rows if row["latency"]]
     if shares and np.median(shares) < BUSY_PERCENT:
         found.append({"code": "busy_machine", "undisturbed_percent": float(np.median(shares))})

@@ -55,7 +55,8 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     labels = data.split("test").labels.astype("<i8")
     return {
         "device": resources.device_name(device),
-        "threads": torch.get_num_threads(),
+        "threads": min(run.threads or torch.get_num_threads() for run in runs),
+        "threads_asked": torch.get_num_threads(),
         "clocks": resources.clocks(device),
         "settings": settings,
         "labels_digest": hashlib.sha256(labels.tobytes()).hexdigest(),

@@ -79,12 +79,30 @@ def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dy
                 torch.onnx.export(
                     model.eval(), (images,), str(path), input_names=["images"], output_names=["logits"], **dynamic
                 )
+            _without_traces(path)
             return name
         except Exception as error:
             if files.disk_is_full(error):
                 raise
             reasons.append(f"{name}: {type(error).__name__}: {one_line(error)}")
     raise BudamaError(f"the model cannot be written as ONNX ({'; '.join(reasons)})")
+
+
+def _without_traces(path: str | Path) -> None:
+    """Take out of an ONNX file what the exporter notes of its own making: the lines of the sources, with their places
+    on this machine, in every operation. Equal models are equal files then, wherever they are made."""
+    import onnx
+
+    written = onnx.load(str(path))
+    graphs = [written.graph, *written.functions]
+    for graph in graphs:
+        for node in graph.node:
+            del node.metadata_props[:]
+        del graph.metadata_props[:]
+    for value in (*written.graph.input, *written.graph.output, *written.graph.value_info):
+        del value.metadata_props[:]
+    del written.metadata_props[:]
+    files.write_bytes(path, written.SerializeToString(deterministic=True))
 
 
 def to_program(model: nn.Module, input_shape, path: str | Path) -> None:
@@ -170,7 +188,7 @@ def onnx_latency(model: nn.Module, path: str | Path, images: torch.Tensor, round
     ours, theirs = run.timings[latency.BASELINE], run.timings["onnx"]
     return {
         "batch_size": len(images),
-        "threads": torch.get_num_threads(),
+        "threads": run.threads,
         "pytorch_ms": ours.median_ms,
         "onnx_ms": theirs.median_ms,
         "ratio": theirs.ratio,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.hooks import check_no_hooks
-from budama.stopwatch import Clock, clock_for, quiet
+from budama.stopwatch import Clock, clock_for, free_threads, quiet
 
 BASELINE = "baseline"
 CONTROL = "copy of the baseline"
@@ -80,6 +80,7 @@ class Run:
     calls: int = 0
     warmup_rounds: int = 0
     steady: bool = False
+    threads: int = 0
 
     def to_json(self) -> dict:
         """This run as plain JSON values."""
@@ -100,6 +101,7 @@ def compare(
 ) -> Run:
     """Time all `models`, among them one labelled "baseline", on `batch` ([N, C, H, W], on the device to measure on).
 
+    On a CPU, threads for which other processes leave no core are left out (`Run.threads`).
     The models stay as they are: copies of them are moved, converted and compiled. A model that cannot run at this
     setting gets a Timing with its error. At least `rounds` rounds are measured; where `limit_seconds` ends first, at
     least LEAST_ROUNDS.
@@ -116,15 +118,22 @@ def compare(
         reason = errors.get(BASELINE) or errors.get(CONTROL)
         timings = {label: Timing(error=errors.get(label, f"the baseline failed: {reason}")) for label in models}
         return Run(len(batch), precision, compile, channels_last, timings)
-    with quiet():
-        session = _Session(ready, batch, clock_for(batch.device), np.random.default_rng(seed))
-        warmup, steady = session.warm_up(warmup_rounds, limit_seconds / 4)
-        session.measure(rounds, limit_seconds)
+    asked = torch.get_num_threads()
+    threads = asked if asked == 1 or batch.device.type != "cpu" else free_threads(asked)
+    torch.set_num_threads(threads)
+    try:
+        with quiet():
+            session = _Session(ready, batch, clock_for(batch.device), np.random.default_rng(seed))
+            warmup, steady = session.warm_up(warmup_rounds, limit_seconds / 4)
+            session.measure(rounds, limit_seconds)
+    finally:
+        torch.set_num_threads(asked)
     timings = {label: session.timing(label) if label in ready else Timing(error=errors[label]) for label in models}
     ratio, (low, high) = session.ratio(CONTROL)
     control = Control(ratio, (low, high), low <= 1 <= high or abs(ratio - 1) <= CLOSE_TO_ONE)
     return Run(
-        len(batch), precision, compile, channels_last, timings, control, session.rounds, session.calls, warmup, steady
+        *(len(batch), precision, compile, channels_last, timings, control),
+        *(session.rounds, session.calls, warmup, steady, threads),
     )
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+BUSY_PERCENT = 50  # of a core, taken by other processes
+
 # A clock takes a model and a batch and returns (milliseconds of one call, milliseconds this process waited for a core).
 Clock = Callable[[Callable, Tensor], tuple[float, float]]
 
@@ -55,6 +57,23 @@ def queued_ns() -> int:
     except (OSError, ValueError, IndexError):  # not Linux, a kernel without it, or a thread that just ended
         return 0
     return total
+
+
+def free_threads(asked: int, looks: int = 3, seconds: float = 0.5) -> int:
+    """How many of `asked` CPU threads have a core to themselves: fewer where other processes keep cores busy.
+
+    A model on two threads, one of which shares its core, waits for that one at every layer, three times as long and
+    never twice alike; on the cores that are left it is timed as well as on a quiet machine. A core counts as busy that
+    is more than half taken whenever this process, doing nothing, looks.
+    """
+    try:
+        import psutil
+    except ImportError:
+        return asked
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    seen = [psutil.cpu_percent(seconds, percpu=True) for _ in range(looks)]
+    busy = sum(all(core < len(shares) and shares[core] > BUSY_PERCENT for shares in seen) for core in allowed)
+    return max(1, min(asked, len(allowed) - busy))
 
 
 @contextmanager

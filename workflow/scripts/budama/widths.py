@@ -62,7 +62,7 @@ def measure(
         "precision": precision,
         "channels_last": channels_last,
         "side": side,
-        "threads": torch.get_num_threads(),
+        "threads": run.threads,
         "aa": {"ratio": run.aa.ratio, "interval": run.aa.interval} if run.aa else None,
         "widths": {
             str(width): {"ms": timing.median_ms, "ratio": timing.ratio, "interval": timing.ratio_interval}
