@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widest", type=int, default=128, help="channels of the widest layer (default: 128)")
-    parser.add_argument("--narrowest", type=int, default=96, help="channels of the narrowest layer (default: 96)")
+    parser.add_argument("--narrowest", type=int, default=95, help="channels of the narrowest layer (default: 95)")
     parser.add_argument("--side", type=int, default=14, help="height and width of the feature map (default: 14)")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
@@ -28,13 +28,13 @@ def main() -> None:
     args = parser.parse_args()
     import torch
 
-    from budama import provenance, widths
+    from budama import provenance, rounding, widths
 
     if args.threads:
         torch.set_num_threads(args.threads)
     asked = {key: getattr(args, key) for key in ("batch", "precision", "widest", "narrowest", "side", "rounds")}
     measured = {**asked, **widths.measure(args.device, **asked), "environment": provenance.environment()}
-    measured["round_to"] = widths.recommended(measured)
+    measured["round_to"] = rounding.recommended(measured, args.widest)
     for width, entry in measured["widths"].items():
         low, high = entry["interval"] or (1, 1)
         print(f"{width:>5} channels: {entry['ms']:8.4f} ms, {entry['ratio']:.3f} [{low:.3f}, {high:.3f}]")

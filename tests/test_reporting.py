@@ -407,7 +407,7 @@ def with_widths(round_to: int) -> dict:
 def test_a_measured_rounding_is_told_with_the_figure_it_was_chosen_by():
     text = said(with_widths(16))
     assert "otomatik (16 sayısının katları)" in text
-    assert "16 sayısının katları, bir kanal eksiklerinden belirgin biçimde hızlı" in text
+    assert "16 sayısının katları, bir kanal eksiklerinden çoğunlukla hızlı" in text
     assert "figures/widths.svg" in text
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from budama import widths
+from budama import models, pruning, rounding, widths
 
 STAGE = Path(__file__).parents[1] / "workflow/scripts"
 
 
 def curve(time) -> dict:
     """A measurement in which a width takes `time(width)`."""
-    return {"widths": {str(width): {"ratio": time(width) / time(128)} for width in range(96, 129)}}
+    return {"widths": {str(width): {"ratio": time(width) / time(128)} for width in range(95, 129)}}
 
 
 def in_steps_of(unit: int):
@@ -23,18 +23,28 @@ def in_steps_of(unit: int):
     return lambda width: -(-width // unit) * unit * (1 if width % unit == 0 else 1.1)
 
 
-@pytest.mark.parametrize("unit", [4, 8, 16])
+@pytest.mark.parametrize("unit", [4, 8, 16, 32])
 def test_the_unit_in_which_the_machine_works_is_found(unit):
-    assert widths.recommended(curve(in_steps_of(unit))) == unit
+    assert rounding.recommended(curve(in_steps_of(unit)), narrowest=512) == unit
 
 
 def test_where_time_grows_with_the_width_nothing_is_rounded():
-    assert widths.recommended(curve(lambda width: width**2)) == 1
+    assert rounding.recommended(curve(lambda width: width**2), narrowest=512) == 1
 
 
 def test_noise_of_a_percent_is_no_reason_to_round():
     noisy = curve(lambda width: width * (1 + 0.01 * (-1) ** width))
-    assert widths.recommended(noisy) == 1
+    assert rounding.recommended(noisy, narrowest=512) == 1
+
+
+def test_one_fast_width_makes_no_rule():
+    spike = curve(lambda width: width**2 * (0.5 if width == 104 else 1))
+    assert rounding.recommended(spike, narrowest=512) == 1
+
+
+def test_narrow_layers_are_not_rounded_to_all_or_nothing():
+    assert rounding.recommended(curve(in_steps_of(16)), narrowest=64) == 16
+    assert rounding.recommended(curve(in_steps_of(16)), narrowest=32) < 16
 
 
 def test_every_width_is_timed_beside_the_widest():
@@ -44,19 +54,16 @@ def test_every_width_is_timed_beside_the_widest():
     assert list(measured["widths"]) == [str(width) for width in range(16, 25)]
     assert measured["widths"]["24"]["ratio"] == 1
     assert all(entry["ms"] > 0 for entry in measured["widths"].values())
-    assert widths.recommended(measured) >= 1
+    assert rounding.recommended(measured, 512) >= 1
 
 
-def test_a_measured_round_to_keeps_multiples_and_is_told_in_pruning_json(tmp_path):
-    from budama import files
-
-    sys.path.insert(0, str(STAGE))
-    import prune
-
-    files.write_json(tmp_path / "widths.json", {"round_to": 4, **curve(in_steps_of(4))})
-    rounding = prune.measured_rounding(str(tmp_path / "widths.json"))
-    assert rounding["round_to"] == 4
-    assert rounding["widths"]["widths"]["128"]["ratio"] == 1
+def test_pruning_keeps_to_the_multiples_that_the_machine_likes():
+    model = models.build({"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}}, 10, (1, 8, 8))
+    asked = {"ratio": 0.3, "round_to": "auto", "widths": curve(in_steps_of(4))}
+    pruned = pruning.prune(model, (1, 8, 8), 10, "magnitude", asked)
+    assert pruned.round_to == 4
+    assert {layer["after"] % 4 for layer in pruned.layers if layer["name"] != "fc"} == {0}
+    assert any(layer["after"] < layer["before"] for layer in pruned.layers)
 
 
 def test_auto_without_a_measurement_is_told_in_one_line():

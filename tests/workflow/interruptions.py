@@ -172,8 +172,13 @@ class Interrupted:
         self._after(saved)
 
     def surely(self, stage: str, kind: str, moment: str = "any") -> Strike:
-        """Interrupt a stage; where it was over before, take away what it has made, and try again."""
-        for _ in range(5):
+        """Interrupt a stage; where it was over before, take away what it has made, and try again.
+
+        On a fast machine a file is written between two looks: what is not met `writing` is then struck at any moment.
+        """
+        for attempt in range(8):
+            if attempt == 2 and moment == "writing":
+                moment = "any"
             strike = self.strike(stage, kind, moment) or self.again(stage).strike(stage, kind, moment)
             if strike:
                 return strike
@@ -223,7 +228,7 @@ class Interrupted:
             if moment == "epoch" and epochs(self.folder) != before:
                 time.sleep(self.rng.uniform(0, 0.3))
                 break
-            time.sleep(0.002)
+            time.sleep(0 if moment == "writing" else 0.002)
 
 
 def epochs(folder: Path) -> dict[Path, int]:

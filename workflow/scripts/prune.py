@@ -27,23 +27,23 @@ def main() -> None:
     from budama import checkpoint, criteria
 
     device = cli.device(args)
+    if settings["round_to"] == "auto":
+        settings["widths"] = measured_widths(args.widths)
     asked = {key: value for key, value in settings.items() if key != "calibration"}
-    rounding = measured_rounding(args.widths) if settings["round_to"] == "auto" else {}
     try:
-        outcome = prune(args, {**settings, **rounding}, device)
+        outcome = prune(args, settings, device)
     except criteria.Unavailable as reason:
         log(f"{settings['method']} cannot serve this model: {reason}")
         checkpoint.save_unavailable(args.output, str(reason))
         outcome = {"status": "unavailable", "reason": str(reason)}
-    files.write_json(args.report, {"status": "ok", "reason": None, **outcome, **asked, **rounding})
+    files.write_json(args.report, {"status": "ok", "reason": None, **outcome, **asked})
 
 
-def measured_rounding(path: str | None) -> dict:
-    """What `round_to: auto` comes to on the machine that widths.json was measured on, and that file's content."""
+def measured_widths(path: str | None) -> dict:
+    """What `round_to: auto` chooses by."""
     if path is None:
         raise BudamaError("pruning.round_to is auto: --widths must name the file that widths.py wrote on this machine")
-    widths = files.read_json(path)
-    return {"round_to": widths["round_to"], "widths": widths}
+    return files.read_json(path)
 
 
 def prune(args, settings: dict, device) -> dict:
@@ -81,6 +81,7 @@ def prune(args, settings: dict, device) -> dict:
     return {
         "calibration_images": statistics.images,
         "ratio_used": pruned.ratio_used,
+        "round_to_used": pruned.round_to,
         "achieved": {f"{what}_percent": 100 * share for what, share in pruned.achieved.items()},
         "parameters": pruned.after.parameters,
         "size_mib": pruned.after.size_mib,

@@ -1,6 +1,6 @@
 """Measure which channel counts are fast on this machine, for `pruning.round_to: auto`.
 
-Writes widths.json: a convolution's time at every width, and `round_to`, the multiple that is worth keeping to, or 1.
+Writes widths.json: a convolution's time at every width. Each pruning chooses by it what suits its model's layers.
 """
 
 from budama import cli, files, provenance
@@ -15,13 +15,12 @@ def main() -> None:
     args = parser.parse_args()
     settings = cli.settings(args)
 
-    from budama import widths
+    from budama import rounding, widths
 
     device = cli.device(args)
     measured = widths.measure(device, **settings["layer"])
-    round_to = widths.recommended(measured)
-    files.write_json(args.output, {"round_to": round_to, **measured, "environment": provenance.environment()})
-    log(f"round_to: {round_to}" + ("" if round_to > 1 else ", no multiple is worth keeping to here"))
+    files.write_json(args.output, {**measured, "environment": provenance.environment()})
+    log(f"layers of {widths.WIDEST} channels or more: round_to {rounding.recommended(measured, widths.WIDEST)}")
 
 
 if __name__ == "__main__":

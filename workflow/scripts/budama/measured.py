@@ -43,8 +43,9 @@ class Measured:
 
     @property
     def widths(self) -> dict | None:
-        """How fast each width is on the machine, where `round_to: auto` asked for it."""
-        return next((one["widths"] for one in self.pruning.values() if one.get("widths")), None)
+        """How fast each width is on the machine, and the multiple chosen by it, where `round_to: auto` asked for it."""
+        chosen = (one for one in self.pruning.values() if "round_to_used" in one and one.get("widths"))
+        return next(({**one["widths"], "round_to": one["round_to_used"]} for one in chosen), None)
 
     def measured_seeds(self, variant: str) -> list[int]:
         """The seeds of a variant whose model was benchmarked."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from budama import channels, complexity, criteria, models, selection, verification
+from budama import channels, complexity, criteria, models, rounding, selection, verification
 from budama.calibration import Statistics
 from budama.dependency import Graph
 from budama.errors import BudamaError
@@ -27,7 +27,8 @@ class Pruned:
 
     `kept` and `kept_inputs`: for every layer that changed, the output (input) channels of the unpruned model that it
     still has. `layers`: `{"name", "before", "after"}`, output channels of every convolution and linear layer.
-    `ratio_used`: the share of channels at which the search ended. `achieved`: removed shares of `channels` (of the
+    `ratio_used`: the share of channels at which the search ended. `round_to`: the multiple that channel counts are kept
+    to. `achieved`: removed shares of `channels` (of the
     groups that may be pruned), `macs` and `parameters`. `before`, `after`: complexity of the unpruned and of this
     model.
     """
@@ -37,6 +38,7 @@ class Pruned:
     kept_inputs: dict[str, list[int]] = field(repr=False)
     layers: list[dict] = field(repr=False)
     ratio_used: float
+    round_to: int
     achieved: dict[str, float]
     before: complexity.Complexity = field(repr=False)
     after: complexity.Complexity = field(repr=False)
@@ -57,7 +59,8 @@ def prune(
     Args:
         input_shape: (C, H, W) of an image.
         method: a name in `criteria.CRITERIA`.
-        settings: the keys of a scenario's `pruning` (`ratio` a single number, `round_to` a number or None) and `seed`.
+        settings: the keys of a scenario's `pruning` (`ratio` a single number) and `seed`; `widths`, what
+            `widths.measure` gives, where `round_to` is "auto".
         statistics: of `model`; methods that read the weights alone need none.
         recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
         fresh: the unpruned model with new weights, for `scratch`.
@@ -145,7 +148,10 @@ class _Run:
         sizes = {group.name: group.size for group in self.state.groups}
         if not sizes:
             raise BudamaError("no layer of the model can be pruned; look at pruning.ignore")
-        self.limits = selection.Limits(sizes, settings.get("max_ratio", 0.95), settings.get("round_to") or 1)
+        round_to = settings.get("round_to") or 1
+        if round_to == "auto":
+            round_to = rounding.recommended(settings["widths"], min(sizes.values()))
+        self.limits = selection.Limits(sizes, settings.get("max_ratio", 0.95), round_to)
 
     def step(self, importance: Callable[[object], Tensor], target: float, *, comparable: bool, last: bool) -> None:
         """Prune until `target` of what is matched is gone, by the scores of the model as it is now."""
@@ -282,6 +288,7 @@ class _Run:
             kept_inputs={name: kept for name, kept in state.kept_inputs.items() if name in named},
             layers=layers,
             ratio_used=self.ratio_used,
+            round_to=self.limits.round_to,
             achieved={
                 "channels": self._channel_share(),
                 "macs": 1 - self.after.gmacs / self.before.gmacs,

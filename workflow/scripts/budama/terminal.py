@@ -117,7 +117,7 @@ class Jobs:
     def _left(self, running: list, states: list, now: float) -> str:
         """About how long the run still takes, by its finished jobs of the same rules or those of earlier runs."""
         means = self._means()
-        seconds, unknown = [], False
+        seconds = []
         for job, (_, own) in zip(running, states, strict=True):
             mean = means.get(job.rule.name)
             guess = max(0, mean - (now - self.seen[job])) if mean is not None else None

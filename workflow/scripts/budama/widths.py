@@ -1,21 +1,17 @@
 """Which channel counts are fast on this machine: latency of a convolution against its width.
 
-Pruning leaves odd widths (230 of 256 channels), for which libraries may have slow kernels or none. Where a multiple of
-8 or 16 is faster than the width just below it, rounding up gives speed for nothing; `round_to: auto` does so.
+Pruning leaves odd widths (230 of 256 channels), for which libraries may have slow kernels or none. Where multiples of 8
+or 16 are faster than the widths just below them, rounding up gives speed for nothing: `rounding` chooses.
 """
 
 from __future__ import annotations
-
-import statistics
 
 import torch
 from torch import nn
 
 from budama import latency
 
-WIDEST, NARROWEST, SIDE, ROUNDS = 128, 96, 14, 15
-UNITS = (32, 16, 8, 4, 2)
-WORTH = 0.98  # rounding up is worth it where it is at least 2 % faster
+WIDEST, NARROWEST, SIDE, ROUNDS = 128, 95, 14, 15  # three multiples of 16, each with the width below it
 
 
 class _Layer(nn.Module):
@@ -47,9 +43,6 @@ def measure(
     for, `aa` (the widest against its copy), and by width `ms`, `ratio` (its time over the widest's) and `interval`.
     """
     layers = {str(width): _Layer(width, side, batch) for width in range(widest, narrowest - 1, -1)}
-    if channels_last:
-        for layer in layers.values():
-            layer.images = layer.images.contiguous(memory_format=torch.channels_last)
     layers = {latency.BASELINE: layers.pop(str(widest)), **layers}
     images = torch.zeros(1, 1, 1, 1, device=device)
     run = latency.compare(
@@ -70,19 +63,3 @@ def measure(
             if timing.ratio is not None
         },
     }
-
-
-def recommended(measured: dict) -> int:
-    """The largest unit whose multiples are, in the median, clearly faster than the width that is one channel narrower.
-
-    A layer one channel below a multiple is the one that gains most by rounding up; where even it gains nothing, no
-    rounding helps, and 1 is returned.
-    """
-    ratios = {int(width): entry["ratio"] for width, entry in measured["widths"].items()}
-    for unit in UNITS:
-        gains = [ratios[w] / ratios[w - 1] for w in ratios if w % unit == 0 and w - 1 in ratios]
-        finer = [ratios[w] / ratios[w - 1] for w in ratios if w % unit == unit // 2 and w - 1 in ratios]
-        gain = statistics.median(gains) if len(gains) >= 2 else 1
-        if gain < WORTH and (not finer or gain < WORTH * statistics.median(finer)):
-            return unit
-    return 1

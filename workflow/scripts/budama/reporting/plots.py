@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from budama.reporting import figures, labels
 from budama.reporting.figures import GRID, INK, MUTED, PAPER
@@ -159,9 +159,10 @@ def lines(
     *,
     stages=None,
     reference=None,
+    marks: list[int] | None = None,
 ) -> Figure:
     """A panel for every ratio, in which every method has a line with its name at the end. `stages` names the x
-    positions."""
+    positions; `marks` are where the x axis has its numbers."""
     height = {1: 2.9, 2: 2.5}.get(len(panels), 2.2)
     figure, axes = figures.new(0.3 + height * len(panels), 1, len(panels), sharey=True, sharex=not stages)
     for axis, (title, series) in zip(axes, panels):
@@ -192,7 +193,7 @@ def lines(
         if stages:
             axis.set_xticks(range(len(stages)), [stage.replace(" ", "\n") for stage in stages], fontsize=8)
         else:
-            axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+            axis.xaxis.set_major_locator(FixedLocator(marks) if marks else MaxNLocator(8, integer=True))
             axis.set_xlabel(x_axis if axis is axes[-1] else "")
         axis.grid(bool(stages), axis="x")
     figure.draw_without_rendering()

@@ -73,6 +73,7 @@ def _widths(results: Results, measured: dict) -> Figure:
     widths = sorted((int(width), entry) for width, entry in measured["widths"].items())
     widest = widths[-1][0]
     numbers = [width for width, _ in widths]
+    eights = [width for width in numbers if width % 8 == 0]
     ratios = [entry["ratio"] for _, entry in widths]
     ends = [entry["interval"] or (entry["ratio"], entry["ratio"]) for _, entry in widths]
     names = [to_plain(say(f"latency.widths.{key}")) for key in ("measured", "macs", "axis")]
@@ -82,11 +83,13 @@ def _widths(results: Results, measured: dict) -> Figure:
         low, high = ([float(end[side]) for end in ends] for side in (0, 1))
         squares = [(width / widest) ** 2 for width in numbers]
         lines = [Line(names[0], "magnitude", numbers, ratios, low, high), Line(names[1], None, numbers, squares)]
-        return plots.lines([("", lines)], names[2], y_axis, results.language.number)
+        return plots.lines([("", lines)], names[2], y_axis, results.language.number, marks=eights)
 
     setting = {key: measured[key] for key in ("side", "batch", "precision", "round_to")}
     caption = say("latency.widths.caption", **setting)
-    items = [say("latency.widths.item", width=width, ratio=entry["ratio"]) for width, entry in widths if width % 8 == 0]
+    items = [
+        say("latency.widths.item", width=width, ratio=entry["ratio"]) for width, entry in widths if width in eights
+    ]
     return Figure("widths", say("latency.widths.title"), caption, Inline("; ".join(items) + "."), draw)
 
 
