@@ -139,7 +139,8 @@ class Interrupted:
             victim = next((process for name, process in stages(run) if name == stage), None)
             time.sleep(0.02)
         if victim:
-            self._await(moment, within, victim)
+            with contextlib.suppress(psutil.NoSuchProcess):  # over before
+                self._await(moment, within, victim)
         strike = Strike(stage, kind, [name for name, _ in stages(run)] if run.poll() is None else [])
         if stage not in strike.struck:
             assert run.wait(ENDS_WITHIN) == 0, self.said.read_text()[-4000:]
