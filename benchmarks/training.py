@@ -88,7 +88,7 @@ class _Side:
 def _serve(side: str, args, requests) -> None:
     torch.set_num_threads(args.threads)
     if side == "budama":
-        memory.keep_freed()  # as every stage does
+        memory.prepare()  # as every stage does
     data, clock = _data(args.images), CLOCKS[args.clock]
     steps, loop, *rest = SIDES[side]
     rest = [getattr(args, name) for name in rest]

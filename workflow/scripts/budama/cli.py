@@ -76,7 +76,7 @@ def device(args: argparse.Namespace):
         raise BudamaError(f"--device is {args.device}; it must be auto, cpu, cuda or cuda:N")
     import torch
 
-    memory.keep_freed()
+    memory.prepare()
     torch.set_num_threads(threads(args))
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if args.device == "auto":

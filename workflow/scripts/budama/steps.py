@@ -18,12 +18,16 @@ class Stepper:
 
     `slices` is the number of parts into which a batch is cut: 1, and doubled whenever memory does not suffice. The
     gradients are summed over the parts, so the step stays the same but for BatchNorm, which sees a part at a time.
+    `fused` lets BatchNorm, residual sums and ReLU run in kernels of their own (`budama.fusion`) where these serve.
     """
 
-    def __init__(self, model: nn.Module, teacher: nn.Module | None, settings: dict, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, teacher: nn.Module | None, settings: dict, device: torch.device, fused: bool = True
+    ) -> None:
         self.settings, self.device, self.teacher = settings, device, teacher
         self.precision = resolve(settings["precision"], device)
-        self.trained = distributed.replica(model, device)
+        self.fused = fused and device.type == "cpu" and distributed.world() == 1 and _kernels_run_here()
+        self.trained = _twin(model) if self.fused else distributed.replica(model, device)
         self.optimizer = Optimizer(model, settings)
         self.slices = 1
 
@@ -70,6 +74,21 @@ class Stepper:
         self.slices *= 2
         size = math.ceil(batch / self.slices)
         log(f"batch_size is {batch}: memory is too small; {size} images are taken at a time, and gradients summed")
+
+
+# Imported where they are used: Numba takes half a second.
+
+
+def _kernels_run_here() -> bool:
+    from budama import kernels
+
+    return kernels.openmp() is not None
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    from budama import fusion
+
+    return fusion.twin(model)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from budama.optimisation import WeightAverage, learning_rate, tensors
 from budama.progress import log, track
 from budama.steps import Stepper
 
+FUSED_FROM = 10**7  # pixels of all epochs from which kernels save more than loading them takes
 CHECK_EVERY = 50  # steps between looks at the loss on a GPU, each of which waits for it
 
 
@@ -97,7 +98,7 @@ class _Loop:
             self.teacher = teacher.to(device, memory_format=torch.channels_last).eval()
         decay = settings["weight_averaging"]
         self.average = WeightAverage(model, decay) if decay and self.epochs else None
-        self.stepper = Stepper(self.model, self.teacher, settings, device)
+        self.stepper = Stepper(self.model, self.teacher, settings, device, fused=self._pixels() >= FUSED_FROM)
         self.epoch, self.history, self.best, self.best_tensors = 0, [], {}, {}
         self.start_accuracy = math.nan
 
@@ -161,6 +162,11 @@ class _Loop:
             device=str(self.device),
         )
 
+    def _pixels(self) -> int:
+        """Pixels that all epochs together look at."""
+        batches = self._batches("train", shuffle=True, limit=self.settings["max_batches"])
+        return self.epochs * batches.images * math.prod(self.data.input_shape[1:])
+
     def _train(self, epoch: int) -> tuple[float, float, int]:
         """The steps of an epoch: mean loss an image, the last learning rate, and the images of all workers."""
         plan = self._batches(
@@ -212,6 +218,7 @@ class _Loop:
             "seed": self.seed,
             "augmentation": self.augment,
             "precision": self.stepper.precision,
+            "fused": self.stepper.fused,
             "weights": resume.digest(tensors(self.model)),
             "teacher": resume.digest(tensors(self.teacher)) if self.teacher else None,
             "images": [_content(self.data.split(name)) for name in ("train", "selection")],
