@@ -3,13 +3,15 @@
 Rival: the loop one would write for gradients alone, `model.eval(); cross_entropy(model(images), labels).backward()`,
 over the same images in the same memory format. Both sides take turns, in an order that alternates; the ratio is the
 median of five pairs, by CPU time of the process (by the clock on a GPU), so that other jobs do not decide
-it. Memory: by how much the greatest resident set (allocated memory on a GPU) grows with four times the images.
+it. Memory: the greatest resident set (allocated memory on a GPU) of a process that calibrates on some images, and by
+how much that of one with four times as many is greater; medians of three processes each.
 
     python benchmarks/calibration.py [NAME ...] [--pairs 5] [--threads 1] [--device cpu] [--output FILE]
 """
 
 import argparse
 import json
+import multiprocessing
 import platform
 import resource
 import statistics
@@ -46,24 +48,19 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     results = {name: measure(*CASES[name], args) for name in args.names or CASES}
-    print("| model | plain pass | calibration | ratio (least to most of the pairs) | memory, four times the images |")
+    print("| model | plain pass | calibration | ratio (least to most of the pairs) | memory; four times the images |")
     print("|---|---|---|---|---|")
     for name, row in results.items():
         spread = f"{row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
         times = f"{row['plain_seconds']:.2f} s | {row['calibration_seconds']:.2f} s"
-        print(f"| {name} | {times} | {spread} | {row['memory_growth_mib']:+.0f} MiB |")
+        print(f"| {name} | {times} | {spread} | {row['memory_mib']:.0f}; {row['memory_growth_mib']:+.0f} MiB |")
     print(f"{platform.machine()}, {args.threads} threads, {args.device}, torch {torch.__version__}")
     if args.output:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def measure(description: dict, shape, classes: int, size: int, count: int, args) -> dict:
-    model = models.build({"weights": None, **description}, classes, shape, weights=False)
-    model = model.to(args.device, memory_format=torch.channels_last)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(size, *shape, generator=generator).to(args.device, memory_format=torch.channels_last)
-    labels = torch.randint(classes, (size,), generator=generator).to(args.device)
-    batches = [(images, labels)] * count
+    model, batches = prepared(description, shape, classes, size, count, args.device)
 
     def plain():
         model.eval()
@@ -81,16 +78,38 @@ def measure(description: dict, shape, classes: int, size: int, count: int, args)
             times[side].append(seconds(side, args.device))
     times = {side: values[1:] for side, values in times.items()}
     ratios = [ours / theirs for ours, theirs in zip(times[calibrate], times[plain])]
-    calibration.collect(model, batches * 2, threshold=0.25, device=args.device)
-    before = peak(args.device)
-    calibration.collect(model, batches * 8, threshold=0.25, device=args.device)
+    few, many = (memory(description, shape, classes, size, count * times, args) for times in (1, 4))
     return {
         "plain_seconds": statistics.median(times[plain]),
         "calibration_seconds": statistics.median(times[calibrate]),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
-        "memory_growth_mib": peak(args.device) - before,
+        "memory_mib": few,
+        "memory_growth_mib": many - few,
     }
+
+
+def memory(*case) -> float:
+    """Greatest memory in MiB of a new process that calibrates once; the median of three."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
+        return statistics.median(processes.starmap(calibrated, [case] * 3, chunksize=1))
+
+
+def calibrated(description: dict, shape, classes: int, size: int, count: int, args) -> float:
+    torch.set_num_threads(args.threads)
+    model, batches = prepared(description, shape, classes, size, count, args.device)
+    calibration.collect(model, batches, threshold=0.25, device=args.device)
+    return peak(args.device)
+
+
+def prepared(description: dict, shape, classes: int, size: int, count: int, device: str):
+    """A model, and `count` times the same batch of random images."""
+    model = models.build({"weights": None, **description}, classes, shape, weights=False)
+    model = model.to(device, memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(size, *shape, generator=generator).to(device, memory_format=torch.channels_last)
+    labels = torch.randint(classes, (size,), generator=generator).to(device)
+    return model, [(images, labels)] * count
 
 
 def seconds(function, device: str) -> float:

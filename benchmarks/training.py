@@ -48,7 +48,7 @@ SETTINGS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--images", type=int, default=2560, help="training images of an epoch (default: 2560)")
+    parser.add_argument("--images", type=int, default=10240, help="training images of an epoch (default: 10240)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="of the rival's DataLoader")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
