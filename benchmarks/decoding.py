@@ -72,7 +72,8 @@ def main() -> None:
 
 def measure(count: int, pairs: int) -> dict:
     """Images a second of rival and budama, medians over pairs, and the ratios."""
-    kilobytes = generate(Path("images"), count)
+    count -= count % BATCH  # whole batches: an epoch then sees every image, and the next ones decode none
+    kilobytes = generate(Path("images"), count + SETTINGS["selection"])
     context = multiprocessing.get_context("spawn")
     sides = {}
     for name, serve in (("rival", serve_rival), ("budama", serve_budama)):
