@@ -120,7 +120,7 @@ def serve_rival(requests) -> None:
 def serve_budama(requests) -> None:
     """Answer "warm up" with the images checked a second, and a pair's number with those of its two epochs."""
     torch.set_num_threads(1)
-    memory.keep_freed()  # as every stage does
+    memory.prepare()  # as every stage does
     start = time.process_time()
     manifest = build_manifest({"data": SETTINGS | {"root": "images"}, "seed": 0}, threads=1)
     images = sum(manifest["counts"][split] for split in ("train", "selection", "test"))
