@@ -72,7 +72,8 @@ def main() -> None:
 
 def measure(count: int, pairs: int) -> dict:
     """Images a second of rival and budama, medians over pairs, and the ratios."""
-    kilobytes = generate(Path("images"), count)
+    count -= count % BATCH  # whole batches: an epoch then sees every image, and the next ones decode none
+    kilobytes = generate(Path("images"), count + SETTINGS["selection"])
     context = multiprocessing.get_context("spawn")
     sides = {}
     for name, serve in (("rival", serve_rival), ("budama", serve_budama)):
@@ -119,7 +120,7 @@ def serve_rival(requests) -> None:
 def serve_budama(requests) -> None:
     """Answer "warm up" with the images checked a second, and a pair's number with those of its two epochs."""
     torch.set_num_threads(1)
-    memory.keep_freed()  # as every stage does
+    memory.prepare()  # as every stage does
     start = time.process_time()
     manifest = build_manifest({"data": SETTINGS | {"root": "images"}, "seed": 0}, threads=1)
     images = sum(manifest["counts"][split] for split in ("train", "selection", "test"))

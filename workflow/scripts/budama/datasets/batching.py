@@ -87,8 +87,15 @@ class Batches:
             yield self.normalise(images), labels[part]
 
     def _from_files(self):
-        from budama.datasets.reading import read_ahead
+        """On the CPU normalised by the threads that decode, elsewhere on the device: the same values."""
+        from budama.datasets.reading import Affine, read_ahead
 
+        if self.device.type == "cpu":
+            planar = self.memory_format == torch.contiguous_format
+            affine = Affine(self.normalise.scale.numpy(), self.normalise.offset.numpy(), planar)
+            for images, labels in read_ahead(self.plan, self.workers, affine=affine):
+                yield images if planar else images.permute(0, 3, 1, 2), labels
+            return
         for images, labels in read_ahead(self.plan, self.workers, pinned=self.device.type == "cuda"):
             yield self.normalise(images.to(self.device, non_blocking=True)), labels.to(self.device, non_blocking=True)
 

@@ -14,18 +14,18 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+import numba
 import numpy as np
 import PIL
 import simplejpeg
-import torch
 
 from budama.datasets import decoding
 from budama.errors import BudamaError
 from budama.progress import log
 
 FOLDER = Path(".cache/budama/images")
-VERSIONS = (PIL.__version__, simplejpeg.__version__, torch.__version__)
-FORMAT = 1  # counts up when `decoding` changes what is kept
+VERSIONS = (PIL.__version__, simplejpeg.__version__, numba.__version__)
+FORMAT = 2  # counts up when `decoding` changes what is kept
 PRIORITY = ("selection", "train", "test")  # most often read first, for the case that not all fit
 FREE_SHARE = 0.5  # of the disk's free space that is taken at most
 LIMIT, LIMIT_GIB = "BUDAMA_CACHE_GIB", 4.0  # a matter of the machine, not of the scenario: it changes no number
@@ -52,7 +52,7 @@ class Store:
         except OSError as error:
             self._give_up(error)
 
-    def get(self, split: str, index: int) -> torch.Tensor:
+    def get(self, split: str, index: int) -> np.ndarray:
         """The image at `index` of a split as uint8 [H, W, C], shorter side as kept. Raises BudamaError."""
         slot = self.slots[split][index]
         height, width = self.kept[split][index].tolist()
@@ -60,7 +60,7 @@ class Store:
         if held and self.done[slot]:
             start = self.offsets[slot]
             flat = self.pixels[start : start + height * width * self.channels]
-            return torch.from_numpy(flat).view(height, width, self.channels)
+            return flat.reshape(height, width, self.channels)
         entry = self.splits[split]
         size = tuple(entry.sizes[index].tolist())
         image = decoding.decode(self.root / entry.paths[index], size, (height, width), self.channels)
@@ -101,9 +101,9 @@ class Store:
         self.done = np.memmap(done, dtype=np.uint8, mode="r+").view(np.ndarray)
         self.pixels = np.memmap(folder / "pixels", dtype=np.uint8, mode="r+", shape=(total,)).view(np.ndarray)
 
-    def _keep(self, slot: int, image: torch.Tensor) -> None:
+    def _keep(self, slot: int, image: np.ndarray) -> None:
         """Write by system call: a full disk is then an error that can be told, not a signal that kills."""
-        view, at = memoryview(np.ascontiguousarray(image.numpy())).cast("B"), int(self.offsets[slot])
+        view, at = memoryview(image).cast("B"), int(self.offsets[slot])
         try:
             while view:
                 written = os.pwrite(self.file.fileno(), view, at)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 
-from budama.datasets import images
+from budama.datasets import images, resampling
 from budama.datasets.images import Unreadable
 from budama.errors import BudamaError
 
@@ -24,7 +23,7 @@ def kept_sizes(sizes: np.ndarray, shorter: int) -> np.ndarray:
     return shorter * sizes // sizes.min(axis=1, keepdims=True)
 
 
-def decode(path: str | Path, size: tuple[int, int], kept: tuple[int, int], channels: int) -> torch.Tensor:
+def decode(path: str | Path, size: tuple[int, int], kept: tuple[int, int], channels: int) -> np.ndarray:
     """The image in `path`, upright, as uint8 [H, W, C] of size `kept`.
 
     `size` is its height and width as the manifest has them. Raises BudamaError, naming the file, if it has changed
@@ -41,7 +40,7 @@ def decode(path: str | Path, size: tuple[int, int], kept: tuple[int, int], chann
     return _resized(pixels, kept)
 
 
-def _decoded(data: bytes, shorter: int, channels: int) -> torch.Tensor:
+def _decoded(data: bytes, shorter: int, channels: int) -> np.ndarray:
     """uint8 [H, W, C], upright, perhaps smaller than the file's. simplejpeg is the fastest at hand where it serves."""
     image = images.opened(data)
     turned = images.orientation(image)
@@ -50,36 +49,27 @@ def _decoded(data: bytes, shorter: int, channels: int) -> torch.Tensor:
         if scale < 2:
             pixels = _fast(data, channels)
             if pixels is not None:
-                return _upright(pixels, turned)
+                return images.upright(pixels, turned)
         image.draft(image.mode, (image.width // scale, image.height // scale) if scale > 1 else image.size)
-    return _upright(torch.from_numpy(images.pixels(image, channels).copy()), turned)
+    return images.upright(images.pixels(image, channels), turned)
 
 
-def _fast(data: bytes, channels: int) -> torch.Tensor | None:
+def _fast(data: bytes, channels: int) -> np.ndarray | None:
     """uint8 [H, W, C] by libjpeg-turbo; None where it finds fault: Pillow is more lenient, or tells what is wrong."""
     try:
-        return torch.from_numpy(simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB"))
+        return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")
     except ValueError:
         return None
 
 
-def _upright(pixels: torch.Tensor, orientation: int) -> torch.Tensor:
-    if orientation == 1:
-        return pixels
-    return torch.from_numpy(np.ascontiguousarray(images.upright(pixels.numpy(), orientation)))
-
-
-def _resized(pixels: torch.Tensor, kept: tuple[int, int]) -> torch.Tensor:
+def _resized(pixels: np.ndarray, kept: tuple[int, int]) -> np.ndarray:
     height, width = pixels.shape[:2]
+    pixels = np.require(pixels, requirements="CW")
+    if (height, width) == kept:
+        return pixels
     longest = WIDEST * min(height, width)
     top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
-    pixels = pixels[top : height - top, left : width - left]
-    return scaled(pixels, kept)
-
-
-def scaled(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """uint8 [H, W, C] at another size, bilinear with antialiasing."""
-    if tuple(pixels.shape[:2]) == tuple(size):
-        return pixels
-    batch = pixels[None].permute(0, 3, 1, 2)  # strides of channels_last, for which torch has a fast uint8 kernel
-    return torch.nn.functional.interpolate(batch, tuple(size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    box = (top, left, height - 2 * top, width - 2 * left)
+    result = np.empty((*kept, pixels.shape[2]), np.uint8)
+    resampling.crop(pixels, box, False, result)
+    return result
