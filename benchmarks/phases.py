@@ -2,10 +2,10 @@
 
     python benchmarks/phases.py [digits] [fashion_mnist] [resnet50] [--threads 2]
 
-`digits` and `fashion_mnist` are the baselines of the scenarios `demo` and `fashion_mnist`; `resnet50` is ResNet-50
-at 224 on generated JPEGs of ImageNet's typical size (500 × 375, about 110 kB), in its first epoch, which decodes them, and in
-its second, which has them from the cache. budama's own loop is timed: each phase is the time inside the call that does
-it. Waiting is what the loop waits for a batch: decoding goes on beside the computation, on threads of its own.
+`digits` and `fashion_mnist` are the baselines of the scenarios `demo` and `fashion_mnist`; `resnet50` is ResNet-50 at
+224 on generated JPEGs of ImageNet's typical size (500 × 375, about 110 kB), in its first epoch, which decodes them, and
+in its second, which has them from the cache. budama's own loop is timed: each phase is the time inside the call that
+does it. Waiting is what the loop waits for a batch: decoding goes on beside the computation, on threads of its own.
 """
 
 import argparse
