@@ -183,7 +183,7 @@ def test_twenty_kills_at_random_moments_lose_nothing(baseline, dataset, tmp_path
     assert_same(tmp_path / "undisturbed", tmp_path / "killed")
 
 
-DISTRIBUTED = {"epochs": 3, "batch_size": 127, "weight_averaging": 0.9, "distill": 0.5, "learning_rate": 0.05}
+DISTRIBUTED = {"epochs": 3, "batch_size": 127, "weight_averaging": 0.9, "distill": 0.5, "learning_rate": 0.01}
 
 
 @pytest.fixture(scope="module")
