@@ -325,6 +325,19 @@ def test_pictures_are_turned_as_exif_says(tmp_path, orientation):
     assert np.abs(shown.astype(int) - expected).max() <= 8  # Pillow's and torchvision's JPEG decoders
 
 
+def test_only_a_jpeg_that_says_nothing_of_how_it_was_held_is_decoded_unopened():
+    plain = encoded(picture(5), quality=95)
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6
+    assert images.is_plain_jpeg(plain)
+    assert images.is_plain_jpeg(encoded(picture(5), progressive=True, comment="garden", icc_profile=bytes(70_000)))
+    assert not images.is_plain_jpeg(encoded(picture(5), exif=exif))
+    assert not images.is_plain_jpeg(encoded(picture(5), exif=exif, icc_profile=bytes(70_000)))
+    assert not images.is_plain_jpeg(encoded(picture(5), "PNG"))
+    assert not any(images.is_plain_jpeg(plain[:length]) for length in range(300))
+    assert not images.is_plain_jpeg(plain[:2] + b"\xff" + plain[2:])  # filling: Pillow knows
+
+
 KINDS = ("RGB PNG", "L PNG", "1 PNG", "P PNG", "RGBA PNG", "CMYK JPEG", "CMYK TIFF", "L JPEG", "RGB WEBP")
 KINDS += ("RGB BMP", "P GIF", "RGB TIFF", "YCbCr JPEG")
 

@@ -24,7 +24,8 @@ HALF = np.float32(0.5)
 AHEAD, CACHE_LINE = np.uintp(4), 64  # rows, bytes
 LANES = 4  # values that `_mix` works on at a time: a pixel's, and some of the next one, which that one overwrites
 
-# Of each of N outputs: the first input that it looks at, how many they are, and their weights [N, most].
+# Of each of N outputs: the place of the first input that it looks at, how many they are (at most `most`), and their
+# weights, `room` for each output. Inputs lie `apart`.
 Taps = namedtuple("Taps", "first count weights room apart most")
 
 
