@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from budama import files
 from budama.datasets import augment, batches, build_manifest, decoding, images, open_data
 from budama.datasets import cache as caching
+from budama.datasets.reading import read_ahead
 from budama.errors import BudamaError
 
 HERE = Path(__file__).parents[1]
@@ -196,6 +197,16 @@ def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it
         for rank in range(2)
     ]
     assert torch.equal(torch.stack(ranks, dim=2).flatten(0, 2), fresh[0])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_cpu_gets_the_values_that_a_gpu_makes_of_the_bytes_it_is_sent(root, manifest, memory_format):
+    loader = batches(open_data(manifest), "train", 4, augment="standard", memory_format=memory_format)
+    sent = read_ahead(loader.plan, workers=1)
+    for (read, labels), (values, same_labels) in zip(loader, sent, strict=True):
+        assert read.is_contiguous(memory_format=memory_format)
+        assert torch.equal(read, loader.normalise(values))
+        assert torch.equal(labels, same_labels)
 
 
 def test_kept_images_are_not_decoded_again(root, manifest):

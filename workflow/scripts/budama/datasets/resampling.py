@@ -3,8 +3,8 @@
 Bilinear with antialiasing, as Pillow's and torch's: an output pixel is the mean of the pixels under a triangle, as
 wide as two input pixels, or as two output pixels where these are larger. Rows are mixed first, then columns, as
 float32, rounded once. A call leaves Python's lock, works on one thread, and adds in an order of its own without fused
-multiply-adds: neither threads nor the kind of CPU change a number. torch's uint8 kernel takes half as long again, and
-still has to be mirrored, copied into the batch, and normalised.
+multiply-adds: neither threads nor the kind of CPU change a number. torch's uint8 kernel takes up to a third longer and
+rounds twice, and what it gives still has to be mirrored, copied into the batch, and normalised.
 """
 
 from collections import namedtuple
