@@ -116,10 +116,16 @@ def test_a_model_with_a_hook_is_not_timed():
         benchmarking.latency.compare({"baseline": model}, torch.zeros(1, 1, 8, 8))
 
 
-def test_models_tested_together_score_as_they_do_alone(work):
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_models_tested_together_score_as_they_do_alone(work, threads):
     data = datasets.open_data(files.read_json(work / "dataset.json"))
     group = {name: checkpoint.load(work / name) for name in ("baseline", "wanda-0")}
-    together = benchmarking.evaluate_together(group, datasets.batches(data, "test", 50), CPU)
+    torch.set_num_threads(threads)
+    try:
+        together = benchmarking.evaluate_together(group, datasets.batches(data, "test", 50), CPU)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
     for name, model in group.items():
         assert (together[name] == evaluate(model, datasets.batches(data, "test", 50)).hits).all()
 

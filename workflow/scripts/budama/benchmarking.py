@@ -12,7 +12,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     first: dict[str, str] = {}  # the first label of each structure
     for start in range(0, len(available), AT_ONCE):
         group = {label: checkpoint.load(folders[label], device, data) for label in available[start : start + AT_ONCE]}
-        outcomes = evaluate_together(group, test_batches(data, device), device)
+        outcomes = evaluate_together(group, test_batches(data, device, side_by_side(len(group), device)), device)
         for label, model in group.items():
             rows[label] = {"status": "ok", "reason": None, **_accuracy(outcomes[label]), **_cost(model, data, costs)}
             log(f"{label}: {rows[label]['accuracy_percent']:.2f} % of {rows[label]['images']} test images")
@@ -72,18 +74,34 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
 def evaluate_together(
     models: Mapping[str, nn.Module], test: Iterable[tuple[Tensor, Tensor]], device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Hits [N] of each model on the test images, which are read and decoded once for all of them."""
+    """Hits [N] of each model on the test images, which are read and decoded once for all of them.
+
+    On a CPU as many models as there are threads work side by side: a thread that does a model alone never waits for
+    another one, as threads that share a layer of a small model do.
+    """
     hits: dict[str, list[np.ndarray]] = {label: [] for label in models}
-    for batch in track(test, f"testing {len(models)} models", unit="batches"):
-        for label, model in models.items():
-            hits[label].append(evaluation.evaluate(model, [batch], device=device).hits)
+    threads, at_once = torch.get_num_threads(), side_by_side(len(models), device)
+    own_threads = {"initializer": torch.set_num_threads, "initargs": (threads // at_once,)}
+    try:
+        with ThreadPoolExecutor(at_once, **own_threads) as pool:
+            for batch in track(test, f"testing {len(models)} models", unit="batches"):
+                outcomes = pool.map(partial(evaluation.evaluate, batches=[batch], device=device), models.values())
+                for label, outcome in zip(models, outcomes, strict=True):
+                    hits[label].append(outcome.hits)
+    finally:
+        torch.set_num_threads(threads)  # MKL has one number for all threads
     return {label: np.concatenate(parts) for label, parts in hits.items()}
 
 
-def test_batches(data: Data, device: torch.device):
-    """The test split in batches of a size that memory bears, 1024 images at most."""
+def side_by_side(models: int, device: torch.device) -> int:
+    """How many models are evaluated at a time."""
+    return min(models, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def test_batches(data: Data, device: torch.device, at_once: int):
+    """The test split in batches of a size that memory bears where `at_once` models work on one, 1024 images at most."""
     size = int(np.clip(EVALUATION_VALUES // np.prod(data.input_shape), 1, 1024))
-    return batches(data, "test", size, device=device)
+    return batches(data, "test", max(1, size // at_once), device=device)
 
 
 def timing_images(data: Data, size: int, device: torch.device) -> Tensor:
