@@ -3,10 +3,10 @@
 Rival: `ImageFolder` + `RandomResizedCrop(224)` + `RandomHorizontalFlip` + `ToTensor` + `Normalize` with Pillow, in a
 `DataLoader` (`num_workers=0`), as in torchvision's references. budama: `batches(…, augment="standard")`, one worker,
 in the first epoch (JPEGs decoded, and kept decoded) and later ones (out of the memory-mapped cache). Both end in
-normalised float32 batches of 64 × 3 × 224 × 224 on the CPU; `later_uint8` stops at what a GPU is sent, which
-normalises there. The images are generated, 500 × 375 and about 110 kB, as ImageNet's are on average. Each side lives
-in a process of its own and works while the other waits; medians of five pairs. Rates are by CPU time of the whole
-process, all threads together: what one core does, also beside other jobs.
+normalised float32 batches of 64 × 3 × 224 × 224 on the CPU. `later_uint8` stops at what a GPU is sent, which
+normalises there; its rival stops at `ToTensor`. The images are generated, 500 × 375 and about 110 kB, as ImageNet's
+are on average. Each side lives in a process of its own and works while the other waits; medians of five pairs. Rates
+are by CPU time of the whole process, all threads together: what one core does, also beside other jobs.
 
     python benchmarks/decoding.py [--images 512] [--pairs 5] [--output FILE]
 """
@@ -39,6 +39,8 @@ from budama.datasets import batches, build_manifest, open_data
 from budama.datasets.reading import read_ahead
 
 SIDE, BATCH = 224, 64
+RIVALS = ("rival", "rival_to_tensor")
+RIVAL_OF = {"first": "rival", "later": "rival", "later_uint8": "rival_to_tensor"}
 EPOCHS = 4  # the first, and three that the cache serves
 SETTINGS = {
     "name": "image_folder",
@@ -80,16 +82,16 @@ def measure(count: int, pairs: int) -> dict:
         sides[name], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs,), daemon=True).start()
     checked = [ask(sides[name], "warm up") for name in sides][1]
-    rates: dict[str, list[float]] = {"rival": [], "first": [], "later": [], "later_uint8": []}
+    rates: dict[str, list[float]] = {name: [] for name in (*RIVALS, *RIVAL_OF)}
     for pair in range(pairs):
-        rates["rival"].append(ask(sides["rival"], pair))
-        for name, value in zip(("first", "later", "later_uint8"), ask(sides["budama"], pair), strict=True):
+        measured = (*ask(sides["rival"], pair), *ask(sides["budama"], pair))
+        for name, value in zip(rates, measured, strict=True):
             rates[name].append(value)
     for side in sides.values():
         side.send(None)
     return {
         "images_per_second_a_core": {name: round(statistics.median(values)) for name, values in rates.items()},
-        "ratio_to_rival": {name: ratio(rates[name], rates["rival"]) for name in rates if name != "rival"},
+        "ratio_to_rival": {name: ratio(rates[name], rates[rival]) for name, rival in RIVAL_OF.items()},
         "checked_per_second_a_core": round(checked),
         "rates": {name: [round(value) for value in values] for name, values in rates.items()},
         "images": count,
@@ -109,12 +111,13 @@ def ask(side, request):
 
 
 def serve_rival(requests) -> None:
-    """Answer each request with the images a second of an epoch of torchvision's pipeline."""
+    """Answer each request with the images a second of an epoch of torchvision's pipeline, whole and to `ToTensor`."""
     torch.set_num_threads(1)
-    loader = rival()
-    next(iter(loader))
+    loaders = rival(normalise=True), rival(normalise=False)
+    for loader in loaders:
+        next(iter(loader))
     while requests.recv() is not None:
-        requests.send(rate(loader))
+        requests.send([rate(loader) for loader in loaders])
 
 
 def serve_budama(requests) -> None:
@@ -134,21 +137,16 @@ def serve_budama(requests) -> None:
         data = open_data(manifest)
         settings = {"augment": "standard", "shuffle": True, "workers": 1, "memory_format": torch.channels_last}
         rates = [rate(batches(data, "train", BATCH, epoch=epoch, **settings)) for epoch in range(EPOCHS)]
-        ahead = rate(read_ahead(batches(data, "train", BATCH, epoch=EPOCHS, **settings).plan, workers=1, pinned=False))
+        ahead = rate(read_ahead(batches(data, "train", BATCH, epoch=EPOCHS, **settings).plan, workers=1))
         requests.send((rates[0], statistics.median(rates[1:]), ahead))
 
 
-def rival():
+def rival(normalise: bool):
     """torchvision's pipeline over the same training images."""
-    pipeline = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(SIDE),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    folder = torchvision.datasets.ImageFolder("images/train", pipeline)
+    steps = [transforms.RandomResizedCrop(SIDE), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    if normalise:
+        steps.append(transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    folder = torchvision.datasets.ImageFolder("images/train", transforms.Compose(steps))
     return torch.utils.data.DataLoader(folder, BATCH, shuffle=True, drop_last=True)
 
 

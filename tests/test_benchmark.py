@@ -77,6 +77,24 @@ def test_every_model_has_its_cost_and_the_first_seed_its_speed(measured):
     assert "latency" not in rows["wanda/seed-1"]
 
 
+def test_of_variants_that_differ_in_their_weights_alone_one_is_timed_for_all(work, monkeypatch):
+    recipe = {"model": {**MODEL, "arguments": {"depth": 8, "width": 3}}, "classes": 10, "input_shape": [1, 8, 8]}
+    checkpoint.save(work / "narrow", models.build(recipe["model"], 10, (1, 8, 8)), recipe=recipe)
+    twins = {"baseline": "baseline", "wanda/seed-0": "wanda-0", "taylor/seed-0": "wanda-1", "random/seed-0": "narrow"}
+    seen, compare = [], benchmarking.latency.compare
+    monkeypatch.setattr(
+        benchmarking.latency, "compare", lambda models, *a, **k: seen.append([*models]) or compare(models, *a, **k)
+    )
+    data = datasets.open_data(files.read_json(work / "dataset.json"))
+    settings = {**SETTINGS, "precisions": ["float32"]}
+    rows = benchmarking.run({label: work / name for label, name in twins.items()}, data, settings, CPU)["rows"]
+    assert seen == 2 * [["baseline", "wanda/seed-0", "random/seed-0"]], "and never one in the baseline's place"
+    for key in ("latency", "throughput", "timings", "peak_memory_mib"):
+        assert rows["taylor/seed-0"][key] == rows["wanda/seed-0"][key]
+    assert rows["random/seed-0"]["latency"] != rows["wanda/seed-0"]["latency"]
+    assert rows["taylor/seed-0"]["hits"] != rows["wanda/seed-0"]["hits"]
+
+
 def test_every_setting_asked_for_is_timed(measured):
     how = [(run["batch_size"], run["precision"], run["compile"]) for run in measured["runs"]]
     assert how == [(1, "float32", False), (16, "float32", False), (1, "bfloat16", False), (16, "bfloat16", False)]
@@ -98,10 +116,16 @@ def test_a_model_with_a_hook_is_not_timed():
         benchmarking.latency.compare({"baseline": model}, torch.zeros(1, 1, 8, 8))
 
 
-def test_models_tested_together_score_as_they_do_alone(work):
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_models_tested_together_score_as_they_do_alone(work, threads):
     data = datasets.open_data(files.read_json(work / "dataset.json"))
     group = {name: checkpoint.load(work / name) for name in ("baseline", "wanda-0")}
-    together = benchmarking.evaluate_together(group, datasets.batches(data, "test", 50), CPU)
+    torch.set_num_threads(threads)
+    try:
+        together = benchmarking.evaluate_together(group, datasets.batches(data, "test", 50), CPU)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
     for name, model in group.items():
         assert (together[name] == evaluate(model, datasets.batches(data, "test", 50)).hits).all()
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from budama import files
 from budama.datasets import augment, batches, build_manifest, decoding, images, open_data
 from budama.datasets import cache as caching
+from budama.datasets.reading import read_ahead
 from budama.errors import BudamaError
 
 HERE = Path(__file__).parents[1]
@@ -198,6 +199,16 @@ def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it
     assert torch.equal(torch.stack(ranks, dim=2).flatten(0, 2), fresh[0])
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_cpu_gets_the_values_that_a_gpu_makes_of_the_bytes_it_is_sent(root, manifest, memory_format):
+    loader = batches(open_data(manifest), "train", 4, augment="standard", memory_format=memory_format)
+    sent = read_ahead(loader.plan, workers=1)
+    for (read, labels), (values, same_labels) in zip(loader, sent, strict=True):
+        assert read.is_contiguous(memory_format=memory_format)
+        assert torch.equal(read, loader.normalise(values))
+        assert torch.equal(labels, same_labels)
+
+
 def test_kept_images_are_not_decoded_again(root, manifest):
     first = everything(open_data(manifest), "test")
     for path in (root / "val").rglob("*.jpg"):
@@ -323,6 +334,19 @@ def test_pictures_are_turned_as_exif_says(tmp_path, orientation):
     assert (checked.height, checked.width) == expected.shape[:2]
     shown = decoding.decode(path, expected.shape[:2], expected.shape[:2], 3)
     assert np.abs(shown.astype(int) - expected).max() <= 8  # Pillow's and torchvision's JPEG decoders
+
+
+def test_only_a_jpeg_that_says_nothing_of_how_it_was_held_is_decoded_unopened():
+    plain = encoded(picture(5), quality=95)
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6
+    assert images.is_plain_jpeg(plain)
+    assert images.is_plain_jpeg(encoded(picture(5), progressive=True, comment="garden", icc_profile=bytes(70_000)))
+    assert not images.is_plain_jpeg(encoded(picture(5), exif=exif))
+    assert not images.is_plain_jpeg(encoded(picture(5), exif=exif, icc_profile=bytes(70_000)))
+    assert not images.is_plain_jpeg(encoded(picture(5), "PNG"))
+    assert not any(images.is_plain_jpeg(plain[:length]) for length in range(300))
+    assert not images.is_plain_jpeg(plain[:2] + b"\xff" + plain[2:])  # filling: Pillow knows
 
 
 KINDS = ("RGB PNG", "L PNG", "1 PNG", "P PNG", "RGBA PNG", "CMYK JPEG", "CMYK TIFF", "L JPEG", "RGB WEBP")

@@ -17,7 +17,7 @@ import torch
 import yaml
 from imagefolders import train_and_val
 
-from budama import calibration, checkpoint, datasets, files, models
+from budama import calibration, checkpoint, cli, datasets, files, models
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 SHAPE = (1, 8, 8)
@@ -127,6 +127,7 @@ def run(stage, *more):
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", argv)
+        patch.setattr(cli, "_end", lambda: sys.exit(0))
         patch.setattr(sys, "path", list(sys.path))
         with pytest.raises(SystemExit) as end:
             runpy.run_path(argv[0], run_name="__main__")

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import torch
 
-from budama import checkpoint, config, files, resume
+from budama import checkpoint, cli, config, files, resume
 from budama.datasets import build_manifest
 from budama.datasets.opened import open_data
 from budama.evaluation import evaluate
@@ -74,6 +74,7 @@ def run(*where, code=0, **how):
     argv, said, handler = command(*where, **how)[len(PYTHON) :], io.StringIO(), signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", argv)
+        patch.setattr(cli, "_end", lambda: sys.exit(0))
         with pytest.raises(SystemExit) as end:
             runpy.run_path(argv[0], run_name="__main__")
     signal.signal(signal.SIGTERM, handler)

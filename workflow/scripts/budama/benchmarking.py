@@ -1,15 +1,20 @@
 """Everything that is measured on a scenario's finished models: accuracy by image, cost, and speed.
 
 Accuracy is measured on every model. Speed is measured on the baseline and on each variant's first seed: seeds of a
-variant have the same structure, or, where the seed chooses the channels, structures of the same expected cost.
+variant have the same structure, or, where the seed chooses the channels, structures of the same expected cost. Variants
+of equal structure run the same operations on the same shapes: one of them is timed for all, so that no noise is taken
+for a difference between methods.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,24 +39,24 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     rows = {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
     available = [label for label, reason in reasons.items() if not reason]
     timed = _first_seeds(available)
+    stands_in: dict[str, str] = {}  # for a label, the label of equal structure that is timed
     models: dict[str, nn.Module] = {}
     costs: dict[tuple, complexity.Complexity] = {}
+    first: dict[str, str] = {}  # the first label of each structure
     for start in range(0, len(available), AT_ONCE):
         group = {label: checkpoint.load(folders[label], device, data) for label in available[start : start + AT_ONCE]}
-        outcomes = evaluate_together(group, test_batches(data, device), device)
+        outcomes = evaluate_together(group, test_batches(data, device, side_by_side(len(group), device)), device)
         for label, model in group.items():
             rows[label] = {"status": "ok", "reason": None, **_accuracy(outcomes[label]), **_cost(model, data, costs)}
             log(f"{label}: {rows[label]['accuracy_percent']:.2f} % of {rows[label]['images']} test images")
-        models |= {label: model for label, model in group.items() if label in timed}
+            if label in timed:
+                stands_in[label] = first.setdefault(_structure(label, folders[label], model), label)
+        models |= {label: model for label, model in group.items() if stands_in.get(label) == label}
     images = {size: timing_images(data, size, device) for size in _batch_sizes(settings)}
     runs = [_timed(models, images[size], settings, *how) for size, *how in _timings(settings)]
-    for label in models:
-        rows[label] |= _speed(label, runs) | {
-            "peak_memory_mib": resources.peak_memory_mib(models[label], images[settings["throughput_batch_size"]]),
-            "energy_mj_per_image": resources.energy_mj_per_image(
-                models[label], images[settings["throughput_batch_size"]]
-            ),
-        }
+    speeds = {label: _speed(label, runs) | _demands(model, images, settings) for label, model in models.items()}
+    for label, other in stands_in.items():
+        rows[label] |= speeds[other]
     labels = data.split("test").labels.astype("<i8")
     return {
         "device": resources.device_name(device),
@@ -69,18 +74,34 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
 def evaluate_together(
     models: Mapping[str, nn.Module], test: Iterable[tuple[Tensor, Tensor]], device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Hits [N] of each model on the test images, which are read and decoded once for all of them."""
+    """Hits [N] of each model on the test images, which are read and decoded once for all of them.
+
+    On a CPU as many models as there are threads work side by side: a thread that does a model alone never waits for
+    another one, as threads that share a layer of a small model do.
+    """
     hits: dict[str, list[np.ndarray]] = {label: [] for label in models}
-    for batch in track(test, f"testing {len(models)} models", unit="batches"):
-        for label, model in models.items():
-            hits[label].append(evaluation.evaluate(model, [batch], device=device).hits)
+    threads, at_once = torch.get_num_threads(), side_by_side(len(models), device)
+    own_threads = {"initializer": torch.set_num_threads, "initargs": (threads // at_once,)}
+    try:
+        with ThreadPoolExecutor(at_once, **own_threads) as pool:
+            for batch in track(test, f"testing {len(models)} models", unit="batches"):
+                outcomes = pool.map(partial(evaluation.evaluate, batches=[batch], device=device), models.values())
+                for label, outcome in zip(models, outcomes, strict=True):
+                    hits[label].append(outcome.hits)
+    finally:
+        torch.set_num_threads(threads)  # MKL has one number for all threads
     return {label: np.concatenate(parts) for label, parts in hits.items()}
 
 
-def test_batches(data: Data, device: torch.device):
-    """The test split in batches of a size that memory bears, 1024 images at most."""
+def side_by_side(models: int, device: torch.device) -> int:
+    """How many models are evaluated at a time."""
+    return min(models, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def test_batches(data: Data, device: torch.device, at_once: int):
+    """The test split in batches of a size that memory bears where `at_once` models work on one, 1024 images at most."""
     size = int(np.clip(EVALUATION_VALUES // np.prod(data.input_shape), 1, 1024))
-    return batches(data, "test", size, device=device)
+    return batches(data, "test", max(1, size // at_once), device=device)
 
 
 def timing_images(data: Data, size: int, device: torch.device) -> Tensor:
@@ -118,6 +139,23 @@ def _cost(model: nn.Module, data: Data, known: dict[tuple, complexity.Complexity
     if shape not in known:
         known[shape] = complexity.measure(model, data.input_shape)
     return asdict(known[shape])
+
+
+def _structure(label: str, folder: Path, model: nn.Module) -> str:
+    """Equal texts for models that differ in the values of their tensors alone; the baseline is like no other."""
+    described = checkpoint.structure(folder)
+    shapes = {name: [*tensor.shape, str(tensor.dtype)] for name, tensor in model.state_dict().items()}
+    built = [described["recipe"]["model"], described["attributes"], shapes, label == latency.BASELINE]
+    return json.dumps(built, sort_keys=True)
+
+
+def _demands(model: nn.Module, images: dict[int, Tensor], settings: dict) -> dict:
+    """Memory and energy at the batch size of the throughput."""
+    batch = images[settings["throughput_batch_size"]]
+    return {
+        "peak_memory_mib": resources.peak_memory_mib(model, batch),
+        "energy_mj_per_image": resources.energy_mj_per_image(model, batch),
+    }
 
 
 def _batch_sizes(settings: dict) -> set[int]:

@@ -132,7 +132,7 @@ def _rebuild(recipe: dict) -> nn.Module:
     """The unpruned architecture, as fast as it can be: without storage where possible, else without initialisation."""
     arguments = (recipe["model"], recipe["classes"], recipe["input_shape"])
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoInitialisation():
             model = models.build(*arguments, weights=False)
         if not any(tensor.is_meta for tensor in _plain_tensors(model)):
             return model
@@ -143,13 +143,19 @@ def _rebuild(recipe: dict) -> nn.Module:
 
 
 class _NoInitialisation(torch.overrides.TorchFunctionMode):
-    """Skips torch.nn.init: the values are about to be replaced."""
+    """Skips torch.nn.init and random numbers: the values are about to be replaced.
+
+    (Where there is no storage, torch imports its compiler, for a second, to draw numbers that nobody will see.)
+    """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if getattr(function, "__module__", None) == "torch.nn.init":
+        if getattr(function, "__module__", None) == "torch.nn.init" or function in _RANDOM:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return function(*args, **kwargs)
+
+
+_RANDOM = (torch.Tensor.normal_, torch.Tensor.uniform_)  # what initialisation draws, and leaves in its argument
 
 
 def _plain_tensors(model: nn.Module) -> Iterator[torch.Tensor]:

@@ -7,17 +7,19 @@ convolutions and matrix products alone: their numbers must be equal, layer by la
 
 import contextlib
 import copy
-import importlib
 import io
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from budama.errors import BudamaError
+from budama.imports import without, without_compiler
+
+LARGE = 2e9  # operations: a pass takes longer than importing (1 s) what torch computes shapes without storage with
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def measure(model: nn.Module, input_shape) -> Complexity:
     Raises BudamaError where ptflops and torch.utils.flop_counter disagree about a layer.
     """
     counted, elementwise, products, layers = _ptflops(_shadow(model), _images(model, input_shape))
-    by_layer, total = _torch_counts(model, input_shape)
+    by_layer, total = _torch_counts(model, input_shape, weightless=counted > LARGE)
     functional = total - sum(_checked(layer, by_layer.get(name, 0), name) for name, layer in layers.items())
     if products > functional:
         raise BudamaError(
@@ -75,7 +77,7 @@ def size_mib(model: nn.Module) -> float:
 
 def conv_linear_macs(model: nn.Module, input_shape) -> int:
     """Multiply–accumulates of convolutions and matrix products for one image: fast, for a search over ratios."""
-    return _torch_counts(model, input_shape)[1]
+    return _torch_counts(model, input_shape, weightless=True)[1]
 
 
 def _parameters(module: nn.Module) -> int:
@@ -102,11 +104,12 @@ def _images(model: nn.Module, input_shape, device: torch.device | str | None = N
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Keep nn.MultiheadAttention from its fused operator, which no counter sees into."""
+    """Keep attention from its fused operators, which no counter sees into."""
     was = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was)
 
@@ -114,14 +117,8 @@ def _plain_attention() -> Iterator[None]:
 def _engine():
     """ptflops' engine. It would import torchvision and timm (5 s) to know two of their layers; models of theirs have
     imported them already, and other models have no such layers."""
-    absent = [name for name in ("torchvision", "timm") if name not in sys.modules]
-    for name in absent:
-        sys.modules[name] = None
-    try:
-        engine = importlib.import_module("ptflops.pytorch_engine")
-    finally:
-        for name in absent:
-            sys.modules.pop(name, None)
+    with without("torchvision", "timm"):
+        import ptflops.pytorch_engine as engine
     # ptflops takes timm's attention for one layer and so leaves out the projections inside it: count its parts instead.
     for kind in [k for k in engine.MODULES_MAPPING if k.__module__.startswith("timm.")]:
         del engine.MODULES_MAPPING[kind]
@@ -174,19 +171,24 @@ def _counted_layers(module: nn.Module, engine, prefix: str = "") -> Iterator[tup
         yield from _counted_layers(child, engine, f"{prefix}.{name}" if prefix else name)
 
 
-def _torch_counts(model: nn.Module, input_shape) -> tuple[dict[str, int], int]:
-    """Multiply–accumulates (half of the FLOPs) that torch.utils.flop_counter sees: by module, and in all."""
-    from torch.utils.flop_counter import FlopCounterMode
+def _torch_counts(model: nn.Module, input_shape, weightless: bool) -> tuple[dict[str, int], int]:
+    """Multiply–accumulates (half of the FLOPs) that torch.utils.flop_counter sees: by module, and in all.
 
-    def count(copied: nn.Module, images: torch.Tensor) -> FlopCounterMode:
-        with torch.no_grad(), _plain_attention(), FlopCounterMode(display=False) as counter:
+    `weightless`: by a pass that computes shapes alone, where the model allows it.
+    """
+    from torch.utils import flop_counter
+
+    def count(copied: nn.Module, images: torch.Tensor) -> flop_counter.FlopCounterMode:
+        counter = flop_counter.FlopCounterMode(display=False)
+        with torch.no_grad(), _plain_attention(), without_compiler(flop_counter._FlopCounterMode), counter:
             copied(images)
         return counter
 
-    try:
-        counter = count(_weightless(model), _images(model, input_shape, "meta"))
-    except Exception:  # a forward pass that looks at values
-        counter = count(_shadow(model), _images(model, input_shape))
+    counter = None
+    if weightless:
+        with contextlib.suppress(Exception):  # a forward pass that looks at values
+            counter = count(_weightless(model), _images(model, input_shape, "meta"))
+    counter = counter or count(_shadow(model), _images(model, input_shape))
     counts = {name: sum(by_operator.values()) // 2 for name, by_operator in counter.get_flop_counts().items()}
     root = type(model).__name__
     return {name.removeprefix(f"{root}."): count for name, count in counts.items()}, counter.get_total_flops() // 2

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
 from budama import channels
 from budama.errors import BudamaError
+from budama.imports import without
 from budama.weights import one_line
+
+with without("timm"):  # 1.4 s, for an operation counter that is not used here
+    import torch_pruning as tp
 
 ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
 

@@ -71,9 +71,12 @@ def free_threads(asked: int, looks: int = 3, seconds: float = 0.5) -> int:
     except ImportError:
         return asked
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    seen = [psutil.cpu_percent(seconds, percpu=True) for _ in range(looks)]
-    busy = sum(all(core < len(shares) and shares[core] > BUSY_PERCENT for shares in seen) for core in allowed)
-    return max(1, min(asked, len(allowed) - busy))
+    busy = set(allowed)
+    for _ in range(looks):
+        if busy:
+            shares = psutil.cpu_percent(seconds, percpu=True)
+            busy = {core for core in busy if core < len(shares) and shares[core] > BUSY_PERCENT}
+    return max(1, min(asked, len(allowed) - len(busy)))
 
 
 @contextmanager

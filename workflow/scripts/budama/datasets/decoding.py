@@ -42,6 +42,10 @@ def decode(path: str | Path, size: tuple[int, int], kept: tuple[int, int], chann
 
 def _decoded(data: bytes, shorter: int, channels: int) -> np.ndarray:
     """uint8 [H, W, C], upright, perhaps smaller than the file's. simplejpeg is the fastest at hand where it serves."""
+    if images.is_plain_jpeg(data):
+        pixels = _fast(data, channels, SPARE * 2 * shorter)
+        if pixels is not None:
+            return pixels
     image = images.opened(data)
     turned = images.orientation(image)
     if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
@@ -54,9 +58,15 @@ def _decoded(data: bytes, shorter: int, channels: int) -> np.ndarray:
     return images.upright(images.pixels(image, channels), turned)
 
 
-def _fast(data: bytes, channels: int) -> np.ndarray | None:
-    """uint8 [H, W, C] by libjpeg-turbo; None where it finds fault: Pillow is more lenient, or tells what is wrong."""
+def _fast(data: bytes, channels: int, limit: float = float("inf")) -> np.ndarray | None:
+    """uint8 [H, W, C] by libjpeg-turbo; None where it finds fault: Pillow is more lenient, or tells what is wrong.
+
+    None, too, for CMYK, and where the shorter side reaches `limit` pixels.
+    """
     try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if min(height, width) >= limit or colours not in ("YCbCr", "RGB", "Gray"):
+            return None
         return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB")
     except ValueError:
         return None

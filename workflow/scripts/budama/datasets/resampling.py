@@ -3,8 +3,8 @@
 Bilinear with antialiasing, as Pillow's and torch's: an output pixel is the mean of the pixels under a triangle, as
 wide as two input pixels, or as two output pixels where these are larger. Rows are mixed first, then columns, as
 float32, rounded once. A call leaves Python's lock, works on one thread, and adds in an order of its own without fused
-multiply-adds: neither threads nor the kind of CPU change a number. torch's uint8 kernel takes half as long again, and
-still has to be mirrored, copied into the batch, and normalised.
+multiply-adds: neither threads nor the kind of CPU change a number. torch's uint8 kernel takes up to a third longer and
+rounds twice, and what it gives still has to be mirrored, copied into the batch, and normalised.
 """
 
 from collections import namedtuple
@@ -21,9 +21,11 @@ compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 Count = np.uintp  # what is known not to be negative spares numba a look whether it counts from the end
 HALF = np.float32(0.5)
+AHEAD, CACHE_LINE = np.uintp(4), 64  # rows, bytes
 LANES = 4  # values that `_mix` works on at a time: a pixel's, and some of the next one, which that one overwrites
 
-# Of each of N outputs: the first input that it looks at, how many they are, and their weights [N, most].
+# Of each of N outputs: the place of the first input that it looks at, how many they are (at most `most`), and their
+# weights, `room` for each output. Inputs lie `apart`.
 Taps = namedtuple("Taps", "first count weights room apart most")
 
 
@@ -37,6 +39,7 @@ def crop(image, box, mirror, out):
     pixels, rows, columns, mixed, line = _start(image, box, mirror, height, width)
     target, length, size = out.reshape(-1), Count(width * channels), Count(box[3] * channels)
     for y in range(Count(height)):
+        _fetch(target, (y + AHEAD) * length, length)
         _line(pixels, size, rows, columns, y, mixed, line)
         for i in range(length):
             target[y * length + i] = np.uint8(np.int32(line[i] + HALF))
@@ -54,16 +57,38 @@ def crop_normalised(image, box, mirror, scale, offset, planar, out):
     target, length, size = out.reshape(-1), Count(width) * channels, Count(box[3]) * channels
     scales, offsets = _repeated(scale, length), _repeated(offset, length)
     for y in range(Count(height)):
-        _line(pixels, size, rows, columns, y, mixed, line)
-        if not planar:
+        if planar:
+            _line(pixels, size, rows, columns, y, mixed, line)
+            for i in range(length):
+                line[i] = np.float32(np.int32(line[i] + HALF)) * scales[i] + offsets[i]
+            _part(line, channels, target, y * Count(width), Count(width), Count(height * width))
+        else:
+            _fetch(target, (y + AHEAD) * length, length)
+            _line(pixels, size, rows, columns, y, mixed, line)
             for i in range(length):
                 target[y * length + i] = np.float32(np.int32(line[i] + HALF)) * scales[i] + offsets[i]
-            continue
+
+
+@compiled
+def _part(line, channels, target, start, width, apart):
+    """A row of pixels to `width` values a channel, from `start` on, the channels `apart`."""
+    if channels == 3:
+        green, blue = start + apart, start + Count(2) * apart
+        for x in range(width):
+            target[start + x] = line[Count(3) * x]
+            target[green + x] = line[Count(3) * x + Count(1)]
+            target[blue + x] = line[Count(3) * x + Count(2)]
+    else:
         for channel in range(channels):
-            start, factor, shift = (channel * Count(height) + y) * Count(width), scale[channel], offset[channel]
-            for x in range(Count(width)):
-                value = np.float32(np.int32(line[x * channels + channel] + HALF))
-                target[start + x] = value * factor + shift
+            for x in range(width):
+                target[start + channel * apart + x] = line[x * channels + channel]
+
+
+@compiled
+def _fetch(target, start, length):
+    """Ask for `length` values from `start` on before they are written: memory answers while other rows are made."""
+    for i in range(start, min(start + length, Count(target.size)), Count(CACHE_LINE // target.itemsize)):
+        _prefetch(target, i)
 
 
 @compiled
@@ -92,7 +117,7 @@ def _taps(extent, size, start, apart, mirror):
     """What each of `size` outputs takes of `extent` inputs, which lie `apart` from `start` on."""
     step = extent / size
     reach = max(step, 1.0)
-    room = int(2 * reach) + 2
+    slope, room = 1 / reach, int(2 * reach) + 2
     first, count = np.empty(size, np.uintp), np.empty(size, np.uintp)
     weights, heights = np.zeros(size * room, np.float32), np.empty(room)
     for i in range(size):
@@ -100,12 +125,12 @@ def _taps(extent, size, start, apart, mirror):
         begin, end = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), extent)
         total = 0.0
         for k in range(end - begin):
-            heights[k] = max(0.0, 1 - abs(begin + k + 0.5 - centre) / reach)
+            heights[k] = max(0.0, 1 - abs(begin + k + 0.5 - centre) * slope)
             total += heights[k]
-        place = size - 1 - i if mirror else i
+        place, share = size - 1 - i if mirror else i, 1 / total
         first[place], count[place] = start + begin * apart, 1
         for k in range(end - begin):
-            weights[place * room + k] = heights[k] / total
+            weights[place * room + k] = heights[k] * share
             if heights[k] > 0:
                 count[place] = k + 1
     return Taps(first, count, weights, Count(room), Count(apart), count.max())
@@ -182,3 +207,19 @@ def _mix(typing, out, at, values, first, weights, weight, taps, step):
         return context.get_dummy_value()
 
     return types.void(out, at, values, first, weights, weight, taps, step), generate
+
+
+@intrinsic
+def _prefetch(typing, array, place):
+    """Hint that array[place] is going to be written."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+
+    def generate(context, builder, signature, args):
+        data = make_array(signature.args[0])(context, builder, args[0]).data
+        type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        hint = cgutils.get_or_insert_function(builder.module, type, "llvm.prefetch.p0")
+        at = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        builder.call(hint, [at, number(1), number(3), number(1)])  # for writing, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, place), generate

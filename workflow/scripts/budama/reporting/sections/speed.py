@@ -16,6 +16,8 @@ def sections(results: Results) -> list[Section]:
     environment = results.content.get("environment") or {}
     batch = next((row["latency"].get("batch_size") for row in rows), None) or "?"
     setting = say("latency.setting", device=environment.get("gpu") or environment.get("cpu"), batch=batch)
+    if len({(row["latency"].get("median_ms"), row["latency"]["ratio"]) for row in rows}) < len(rows):
+        setting = Inline(f"{setting} {say('latency.twins')}")
     control, within = _control(results)
     opening = [Paragraph(Inline(f"{setting} {control}"))] if within else [
         Paragraph(setting), Callout(say("warnings.names.aa"), control)]  # fmt: skip
