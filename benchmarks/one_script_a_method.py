@@ -1,19 +1,25 @@
 """A scenario of four methods against one script a method.
 
-    python benchmarks/one_script_a_method.py [--pairs 3] [--steps 200]
+    python benchmarks/one_script_a_method.py [--pairs 5] [--steps 200]
 
 Rival: what one writes for one method and copies for the next. Each script loads Fashion-MNIST through torchvision and a
 DataLoader, evaluates the baseline, calibrates for its own method, prunes 30 % of the channels of every group with
-Torch-Pruning, fine-tunes in float32 as torchvision's references do, evaluates, and times the model. The four run one
-after the other, each with all cores. budama runs the same four as a scenario, from the same trained baseline (a
-ResNet-14, not timed), with as many calibration images, fine-tuning steps and test images. In its time are also what the
-scripts do not make: disjoint splits by content, re-estimated BatchNorm, three accuracies, paired latencies, the report.
+Torch-Pruning, evaluates, fine-tunes in float32 as torchvision's references do, evaluates, and times the model. The four
+run one after the other, each with all cores. budama runs the same four as a scenario, from the same trained baseline (a
+ResNet-14, not timed), with as many calibration images, fine-tuning steps and test images.
 
-Whole commands are timed, imports included; a pair is one of each, in alternating order.
+Evaluated are 3 × 10,000 images a method by the scripts; by budama 4 × 6,000 of the selection split (as pruned, with
+BatchNorm re-estimated, before and after fine-tuning) and 10,000 test images, and the baseline's once. In budama's time
+are also what the scripts do not make: disjoint splits by content, re-estimated BatchNorm, paired latencies beside an
+A/A control, intervals and tests, the report in three forms.
+
+Whole commands are timed, imports included; a pair is one of each, in alternating order. Below each pair stand the
+seconds of what either side does: of the scripts one after the other, of budama's jobs by stage, two at a time.
 """
 
 import argparse
 import gzip
+import json
 import statistics
 import subprocess
 import sys
@@ -23,6 +29,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "tests/workflow")]
+
+import timeline  # noqa: E402 (beside this file)
 
 METHODS = ("coverage", "wanda", "magnitude", "taylor")
 RATIO, BATCH, CALIBRATION = 0.3, 128, 20
@@ -37,7 +45,7 @@ BASELINE = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200, help="of fine-tuning, 128 images each (default: 200)")
     parser.add_argument("--script", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -51,12 +59,17 @@ def main() -> None:
         for pair in range(args.pairs):
             for side in ("budama", "scripts") if pair % 2 else ("scripts", "budama"):
                 if side == "budama":
-                    ours.append(scenario(prepared, Path(folder, f"run{pair}")))
+                    seconds, ours_parts = scenario(prepared, Path(folder, f"run{pair}"))
+                    ours.append(seconds)
                 else:
-                    theirs.append(scripts(prepared, args.steps))
+                    seconds, their_parts = scripts(prepared, args.steps)
+                    theirs.append(seconds)
             ratios.append(ours[-1] / theirs[-1])
             shown = f"budama {ours[-1]:.0f} s, four scripts {theirs[-1]:.0f} s, ratio {ratios[-1]:.2f}"
-            print(f"pair {pair + 1}: {shown}", flush=True)
+            print(
+                f"pair {pair + 1}: {shown}\n  scripts: {listed(their_parts)}\n  budama: {listed(ours_parts)}",
+                flush=True,
+            )
     print(
         f"ratio {statistics.median(ratios):.2f} (median of {args.pairs}, {min(ratios):.2f} to {max(ratios):.2f}); "
         f"budama {statistics.median(ours):.0f} s, four scripts {statistics.median(theirs):.0f} s"
@@ -87,30 +100,49 @@ def prepare(folder: Path, steps: int) -> Path:
     return folder
 
 
-def scenario(prepared: Path, folder: Path) -> float:
-    """Seconds that budama takes."""
+def scenario(prepared: Path, folder: Path) -> tuple[float, dict[str, float]]:
+    """Seconds that budama takes, and those of its stages."""
     import chain
 
     chain.copy(prepared, folder)
-    started = time.perf_counter()
-    done = chain.run(folder)
+    environment, began, started = timeline.recorded(folder), time.time(), time.perf_counter()
+    done = chain.run(folder, **environment)
     seconds = time.perf_counter() - started
     if done.returncode or not (folder / "reports/four/ozet_rapor.pdf").exists():
         sys.exit(done.stderr)
-    return seconds
+    parts = {}
+    for job in timeline.jobs(folder, began):
+        parts[job.rule] = parts.get(job.rule, 0) + job.end - job.start
+    return seconds, parts
 
 
-def scripts(prepared: Path, steps: int) -> float:
-    """Seconds that a script for each method takes, one after the other."""
-    started = time.perf_counter()
+def scripts(prepared: Path, steps: int) -> tuple[float, dict[str, float]]:
+    """Seconds that a script for each method takes, one after the other, and those of their parts."""
+    started, parts = time.perf_counter(), {}
     for method in METHODS:
         command = [sys.executable, __file__, "--script", method, "--folder", prepared, "--steps", str(steps)]
-        subprocess.run(command, check=True)
-    return time.perf_counter() - started
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        *said, laps = done.stdout.splitlines()
+        print("\n".join(said), flush=True)
+        for part, seconds in json.loads(laps).items():
+            parts[part] = parts.get(part, 0) + seconds
+    seconds = time.perf_counter() - started
+    return seconds, parts | {"start and end": seconds - sum(parts.values())}
+
+
+def listed(parts: dict[str, float]) -> str:
+    return ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
 
 
 def script(method: str, folder: Path, steps: int) -> None:
     """The rival: one method from the baseline to its figures, as an ordinary PyTorch script."""
+    laps, lap_began = {}, time.perf_counter()
+
+    def lap(part: str) -> None:
+        nonlocal lap_began
+        now = time.perf_counter()
+        laps[part], lap_began = laps.get(part, 0) + now - lap_began, now
+
     import torch
     import torch_pruning as tp
     from torch.nn import functional
@@ -120,6 +152,7 @@ def script(method: str, folder: Path, steps: int) -> None:
 
     from budama import checkpoint
 
+    lap("imports")
     tensors = [transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))]
     augmented = transforms.Compose([transforms.RandomCrop(28, padding=3), transforms.RandomHorizontalFlip(), *tensors])
     train = FashionMNIST(folder / "torchvision", train=True, transform=augmented)
@@ -127,6 +160,8 @@ def script(method: str, folder: Path, steps: int) -> None:
     test = FashionMNIST(folder / "torchvision", train=False, transform=transforms.Compose(tensors))
     calibration = DataLoader(Subset(plain, range(CALIBRATION * BATCH)), BATCH)
     model = checkpoint.load(folder / "results/baselines/fashion/model")
+
+    lap("loading")
 
     @torch.inference_mode()
     def evaluate() -> float:
@@ -165,11 +200,16 @@ def script(method: str, folder: Path, steps: int) -> None:
         return score
 
     before = evaluate()
+    lap("evaluation")
+    scores = importance()
+    lap("calibration")
     pruner = tp.pruner.MetaPruner(
-        model, torch.zeros(1, 1, 28, 28), importance(), pruning_ratio=RATIO, ignored_layers=[model.fc]
+        model, torch.zeros(1, 1, 28, 28), scores, pruning_ratio=RATIO, ignored_layers=[model.fc]
     )
     pruner.step()
+    lap("pruning")
     pruned = evaluate()
+    lap("evaluation")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4, nesterov=True)
     model.train()
     for step, (x, y) in enumerate(DataLoader(train, BATCH, shuffle=True, drop_last=True, num_workers=2)):
@@ -180,15 +220,18 @@ def script(method: str, folder: Path, steps: int) -> None:
         loss.backward()
         optimizer.step()
         loss.item()
+    lap("fine-tuning")
     after = evaluate()
+    lap("evaluation")
     image, times = torch.zeros(1, 1, 28, 28), []
     with torch.inference_mode():
         for _ in range(200):
             started = time.perf_counter()
             model(image)
             times.append(time.perf_counter() - started)
+    lap("timing")
     shown = f"{100 * before:.2f} → {100 * pruned:.2f} → {100 * after:.2f} %"
-    print(f"  {method}: {shown}, {1000 * statistics.median(times):.2f} ms", flush=True)
+    print(f"  {method}: {shown}, {1000 * statistics.median(times):.2f} ms\n{json.dumps(laps)}", flush=True)
 
 
 if __name__ == "__main__":
