@@ -124,10 +124,11 @@ class Interrupted:
     strikes: list[Strike] = field(default_factory=list)
     resumed: list[tuple[str, int]] = field(default_factory=list)  # the job, and the epochs that it did not train again
 
-    def strike(self, stage: str, kind: str, moment: str = "any") -> Strike | None:
+    def strike(self, stage: str, kind: str, moment: str = "any", share: float = 1.0) -> Strike | None:
         """Run up to a stage, and interrupt it: at `any` moment, when it is `writing`, or once it has an `epoch` saved.
 
-        None where the stage was over before.
+        `any` moment lies within that share of the seconds that the stage takes on a slow machine. None where the stage
+        was over before.
         """
         saved = self._before()
         targets, within = AIMS[stage]
@@ -140,7 +141,7 @@ class Interrupted:
             time.sleep(0.02)
         if victim:
             with contextlib.suppress(psutil.NoSuchProcess):  # over before
-                self._await(moment, within, victim)
+                self._await(moment, share * within, victim)
         strike = Strike(stage, kind, [name for name, _ in stages(run)] if run.poll() is None else [])
         if stage not in strike.struck:
             assert run.wait(ENDS_WITHIN) == 0, self.said.read_text()[-4000:]
@@ -176,21 +177,22 @@ class Interrupted:
     def surely(self, stage: str, kind: str, moment: str = "any") -> Strike:
         """Interrupt a stage; where it was over before, take away what it has made, and try again.
 
-        On a fast machine a file is written between two looks: what is not met `writing` is then struck at any moment.
+        On a fast machine a file is written between two looks: what is not met `writing` is then struck at any moment,
+        earlier and earlier.
         """
-        for attempt in range(8):
-            if attempt == 2 and moment == "writing":
+        for attempt in range(16):
+            if attempt == 3 and moment == "writing":
                 moment = "any"
-            strike = self.strike(stage, kind, moment) or self.again(stage).strike(stage, kind, moment)
-            if strike:
+            if attempt:
+                self.again(stage)
+            if strike := self.strike(stage, kind, moment, 0.8**attempt):
                 return strike
         raise AssertionError(f"{stage} is always over before it can be interrupted")
 
-    def again(self, stage: str) -> "Interrupted":
+    def again(self, stage: str) -> None:
         """Take away what a stage has made, so that it runs again."""
         for path in (self.folder / target for target in AIMS[stage][0]):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return self
 
     def unlock(self) -> None:
         done = chain.run(self.folder, "--unlock")
