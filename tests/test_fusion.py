@@ -87,6 +87,44 @@ def test_bfloat16_is_as_close_as_its_rounding(channels, kind):
     assert wrong.double().mean() < 1e-3  # where a sum rounds across zero, ReLU may go the other way
 
 
+@pytest.mark.parametrize("kind", ["relu", "residual"])
+def test_gradients_of_two_readers_are_added(kind):
+    torch.manual_seed(0)
+    images, residual, gradient = inputs((8, 11, 14, 14), torch.float32)
+    norm, other = layer(11), torch.randn_like(gradient)
+    exact = [value.double().requires_grad_() for value in (images, residual)]
+    by_pytorch(copy.deepcopy(norm).double(), exact[0], kind, exact[1]).backward((gradient + other).double())
+    ours = copy.deepcopy(norm)
+    ours.__class__ = fusion.BatchNorm
+    read = [value.requires_grad_() for value in (images, residual)]
+    results = ours(read[0], residual=read[1] if kind == "residual" else None, relu=True, twice=True)
+    assert results[0].data_ptr() == results[1].data_ptr()
+    torch.autograd.backward(results, (gradient, other))
+    for mine, theirs in zip(read, exact) if kind == "residual" else zip(read[:1], exact):
+        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(8, 11, 14, 14), (6, 16, 32, 32), (2, 1300, 2, 3)])
+def test_in_evaluation_the_running_statistics_count(shape, dtype, kind):
+    torch.manual_seed(0)
+    images, residual, _ = inputs(shape, dtype)
+    norm = layer(shape[1]).eval()
+    with torch.no_grad():
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+        before = copy.deepcopy(norm.state_dict())
+        expected = by_pytorch(copy.deepcopy(norm).double(), images.double(), kind, residual.double())
+        ours, result = by_kernel(norm, images, kind, residual)
+    tight = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 2**-8, "atol": 1e-3}
+    torch.testing.assert_close(result.double(), expected, **tight)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
+    with_gradient = ours(images.requires_grad_())  # PyTorch's own, whose gradient is that of fixed statistics
+    with_gradient.sum().backward()
+    assert images.grad is not None
+
+
 def test_not_a_number_goes_through():
     images = torch.full((2, 4, 3, 3), float("nan")).contiguous(memory_format=torch.channels_last)
     for kind in KINDS:
@@ -148,6 +186,9 @@ def test_the_twin_computes_what_the_model_does(description, joined, norms):
     assert (ours - right).norm() < 3 * (theirs - right).norm() + 1e-4 * right.norm()
     for (name, buffer), other in zip(model.named_buffers(), plain.buffers()):
         torch.testing.assert_close(buffer, other, rtol=1e-3, atol=1e-4, msg=name)
+    with torch.inference_mode():
+        logits = [plain.eval()(images), fusion.twin(plain, training=False)(images)]
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-3, atol=1e-3 * logits[0].abs().max().item())
     assert type(model.get_submodule(fused[0].target)) is nn.BatchNorm2d
 
 

@@ -20,10 +20,13 @@ SUMS = (operator.add, operator.iadd, torch.add)
 RELUS = (functional.relu, torch.relu)
 
 
-def twin(model: nn.Module) -> nn.Module:
-    """The twin of `model`, in training mode; sums and ReLUs are joined in known families, the norms alone in others."""
+def twin(model: nn.Module, training: bool = True) -> nn.Module:
+    """The twin of `model` for training or for evaluation, in that mode alone.
+
+    Sums and ReLUs are joined in known families, the norms alone in others.
+    """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    copied = copy.deepcopy(model, shared).train()
+    copied = copy.deepcopy(model, shared).train(training)
     for module in copied.modules():
         if type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats:
             module.__class__ = BatchNorm
@@ -33,47 +36,66 @@ def twin(model: nn.Module) -> nn.Module:
 class BatchNorm(nn.BatchNorm2d):
     """BatchNorm2d, and on request what follows it: ReLU, or the sum with a `residual` of the same shape and ReLU."""
 
-    def forward(self, images: torch.Tensor, residual: torch.Tensor | None = None, relu: bool = False) -> torch.Tensor:
-        """[N, C, H, W] to the same shape. Training on a CPU in channels_last has kernels; else PyTorch does it."""
+    def forward(
+        self, images: torch.Tensor, residual: torch.Tensor | None = None, relu: bool = False, twice: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """[N, C, H, W] to the same shape. On a CPU, channels_last has kernels; else PyTorch does it.
+
+        `twice`, after ReLU, gives the result as two tensors, for two readers: the kernel then adds up their gradients.
+        """
         relu = relu or residual is not None
-        if self.training and _served(images, self.weight) and (residual is None or _alike(images, residual)):
+        served = _served(images, self.weight) and (residual is None or _alike(images, residual))
+        if served and self.training:
             self.num_batches_tracked.add_(1)
             momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
             statistics = self.running_mean, self.running_var, np.array([self.eps, momentum])
-            return _Normalised.apply(images, residual, self.weight, self.bias, statistics, relu)
-        result = super().forward(images)
-        if residual is not None:
-            result = result + residual
-        return functional.relu(result) if relu else result
+            return _Normalised.apply(images, residual, self.weight, self.bias, statistics, relu, twice)
+        if served and not torch.is_grad_enabled():
+            result = self._evaluated(images, residual, relu)
+        else:
+            result = super().forward(images)
+            if residual is not None:
+                result = result + residual
+            result = functional.relu(result) if relu else result
+        return (result, result) if twice else result
+
+    def _evaluated(self, images: torch.Tensor, residual: torch.Tensor | None, relu: bool) -> torch.Tensor:
+        output = torch.empty_like(images)
+        kernels.run(
+            "evaluate", images, relu, residual=residual, output=output, weight=self.weight, bias=self.bias,
+            running_mean=self.running_mean, running_var=self.running_var,
+            epsilon_and_momentum=np.array([self.eps, 0.0]),
+        )  # fmt: skip
+        return output
 
 
 class _Normalised(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, images, residual, weight, bias, statistics, relu):
+    def forward(ctx, images, residual, weight, bias, statistics, relu, twice):
         output, mean, scale = torch.empty_like(images), torch.empty_like(weight), torch.empty_like(weight)
         running_mean, running_var, epsilon_and_momentum = statistics
         kernels.run(
             "forward", images, relu, residual=residual, output=output, weight=weight, bias=bias, mean=mean, scale=scale,
             running_mean=running_mean, running_var=running_var, epsilon_and_momentum=epsilon_and_momentum,
         )  # fmt: skip
-        # Without a residual, the input tells where ReLU was active.
-        ctx.save_for_backward(images, None if residual is None else output, weight, bias, mean, scale)
-        ctx.relu = relu
-        return output
+        ctx.relu, ctx.residual = relu, residual is not None
+        # With one reader and no residual, the input tells where ReLU was active.
+        ctx.save_for_backward(images, output if twice or ctx.residual else None, weight, bias, mean, scale)
+        return (output, output.detach()) if twice else output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx, *gradients):
         images, output, weight, bias, mean, scale = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        gradient, second = (*(each.contiguous(memory_format=torch.channels_last) for each in gradients), None)[:2]
         own, of_weight, of_bias = torch.empty_like(images), torch.empty_like(weight), torch.empty_like(bias)
-        passed = None if output is None else torch.empty_like(images)
+        masked = None if output is None else torch.empty_like(images)
         kernels.run(
             "backward", images, ctx.relu, output=output, weight=weight, bias=bias, mean=mean, scale=scale,
-            gradient=gradient, input_gradient=own, residual_gradient=passed, weight_gradient=of_weight,
-            bias_gradient=of_bias,
+            gradient=gradient, second_gradient=second, input_gradient=own, masked_gradient=masked,
+            weight_gradient=of_weight, bias_gradient=of_bias,
         )  # fmt: skip
-        return own, passed, of_weight, of_bias, None, None
+        return own, masked if ctx.residual else None, of_weight, of_bias, None, None, None
 
 
 def _served(images: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -106,8 +128,11 @@ def _joined(copied: nn.Module) -> nn.Module:
     for node in list(graph.nodes):
         if _is_relu(node, modules):
             _join(graph, node, modules)
+    for node in list(graph.nodes):
+        if _is_norm(node, modules, joined=True) and len(node.users) == 2:
+            _part(graph, node)
     graph.lint()
-    return fx.GraphModule(copied, graph).train()
+    return fx.GraphModule(copied, graph).train(copied.training)
 
 
 def _join(graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]) -> None:
@@ -127,8 +152,17 @@ def _join(graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]) -> None
         graph.erase_node(before)
 
 
-def _is_norm(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    return node.op == "call_module" and isinstance(modules[node.target], BatchNorm) and not node.kwargs
+def _part(graph: fx.Graph, norm: fx.Node) -> None:
+    """Give each of the two readers of a result a tensor of its own."""
+    readers = list(norm.users)
+    norm.kwargs = {**norm.kwargs, "twice": True}
+    with graph.inserting_after(norm):
+        for place, reader in enumerate(readers):
+            reader.replace_input_with(norm, graph.call_function(operator.getitem, (norm, place)))
+
+
+def _is_norm(node: fx.Node, modules: dict[str, nn.Module], joined: bool = False) -> bool:
+    return node.op == "call_module" and isinstance(modules[node.target], BatchNorm) and bool(node.kwargs) == joined
 
 
 def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

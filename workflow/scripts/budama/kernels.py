@@ -1,4 +1,4 @@
-"""BatchNorm with what follows it (residual sum, ReLU) as one kernel forward and one backward, for training on CPUs.
+"""BatchNorm with what follows it (residual sum, ReLU) as single kernels on CPUs: forward, backward, in evaluation.
 
 PyTorch reads and writes an activation in seven passes there, and where the number of channels does not fill a vector
 register, as after pruning, its backward pass over channels_last is ten to forty times slower than at 16 channels
@@ -43,13 +43,14 @@ WORDS = (
         "mean",
         "scale",
     ),
-    *("running_mean", "running_var", "epsilon_and_momentum", "gradient", "input_gradient", "residual_gradient"),
-    *("weight_gradient", "bias_gradient"),
+    *("running_mean", "running_var", "epsilon_and_momentum", "gradient", "second_gradient", "input_gradient"),
+    *("masked_gradient", "weight_gradient", "bias_gradient"),
 )
 PLACES = {word: place for place, word in enumerate(WORDS)}
 (
     THREADS, ROWS, CHANNELS, RELU, PARTIAL, INPUT, RESIDUAL, OUTPUT, WEIGHT, BIAS, MEAN, SCALE, RUNNING_MEAN,
-    RUNNING_VAR, EPSILON_AND_MOMENTUM, GRADIENT, INPUT_GRADIENT, RESIDUAL_GRADIENT, WEIGHT_GRADIENT, BIAS_GRADIENT,
+    RUNNING_VAR, EPSILON_AND_MOMENTUM, GRADIENT, SECOND_GRADIENT, INPUT_GRADIENT, MASKED_GRADIENT, WEIGHT_GRADIENT,
+    BIAS_GRADIENT,
 ) = range(len(WORDS))  # fmt: skip
 
 # LLVM: whole registers where they have 512 bits, and loops over many arrays are vectorised too.
@@ -58,7 +59,7 @@ numba.config.CPU_FEATURES = numba.config.CPU_FEATURES or f"{binding.get_host_cpu
 
 
 def run(name: str, input: torch.Tensor, relu: bool, **tensors: torch.Tensor | np.ndarray | None) -> None:
-    """Run the kernel "forward" or "backward" on `input` [N, C, H, W] in channels_last and the job's other `tensors`."""
+    """Run a kernel ("forward", "backward", "evaluate") on `input` [N, C, H, W] in channels_last and other `tensors`."""
     channels = input.shape[1]
     rows = input.numel() // channels
     threads = max(1, min(torch.get_num_threads(), input.numel() // SHARE))
@@ -240,9 +241,32 @@ def _forward(job, dtype):
     for j in range(channels, width):
         factor[j], offset[j] = factor[j - channels], offset[j - channels]
 
-    output = _vector(job[OUTPUT], size, dtype)
+    _normalise(job, dtype, factor, offset)
+
+
+@njit
+def _evaluate(job, dtype):
+    width, channels = _own_tiles(job)[2], job[CHANNELS]
+    weight, bias = _vector(job[WEIGHT], channels, np.float32), _vector(job[BIAS], channels, np.float32)
+    numbers = _vector(job[EPSILON_AND_MOMENTUM], 2, np.float64)
+    running_mean = _vector(job[RUNNING_MEAN], channels, np.float32)
+    running_var = _vector(job[RUNNING_VAR], channels, np.float32)
+    factor, offset = np.empty(width, np.float32), np.empty(width, np.float32)
+    for j in range(width):
+        channel = j % channels
+        scale = weight[channel] / np.sqrt(running_var[channel] + numbers[0])
+        factor[j], offset[j] = scale, bias[channel] - running_mean[channel] * scale
+    _normalise(job, dtype, factor, offset)
+
+
+@njit
+def _normalise(job, dtype, factor, offset):
+    """Write the output: per channel times a factor plus an offset, then what the job asks for."""
+    size = job[ROWS] * job[CHANNELS]
+    first, last, width = _own_tiles(job)
+    values, output = _vector(job[INPUT], size, dtype), _vector(job[OUTPUT], size, dtype)
     residual = _vector(job[RESIDUAL], size if job[RESIDUAL] else 0, dtype)
-    for tile in range(last - 1, first - 1, -1):  # backwards: what was read last may still be in the cache
+    for tile in range(first, last):
         start, stop = tile * width, min(tile * width + width, size)
         part, out = values[start:stop], output[start:stop]
         if job[RESIDUAL]:
@@ -254,7 +278,8 @@ def _forward(job, dtype):
 
 
 # How ReLU's gradient is known: without ReLU it is one; where nothing was added before ReLU, the input says whether the
-# sum was positive, and the output need not be read.
+# sum was positive, and the output need not be read. Else the output says so, and the gradient that passes ReLU is
+# written down, for the residual and for the second time that it is needed.
 
 
 @njit
@@ -275,9 +300,19 @@ def _add_dots_relu(part, gradient, factor, offset, sums, dots):
 
 
 @njit
-def _add_dots_output(part, gradient, output, sums, dots):
+def _add_dots_output(part, gradient, output, masked, sums, dots):
     for j in range(len(part)):
         value = _widen(gradient[j]) if _widen(output[j]) > 0 else np.float32(0)
+        masked[j] = _narrow(value, masked[j])
+        sums[j] += value
+        dots[j] += value * _widen(part[j])
+
+
+@njit
+def _add_dots_both(part, gradient, second, output, masked, sums, dots):
+    for j in range(len(part)):
+        value = _widen(gradient[j]) + _widen(second[j]) if _widen(output[j]) > 0 else np.float32(0)
+        masked[j] = _narrow(value, masked[j])
         sums[j] += value
         dots[j] += value * _widen(part[j])
 
@@ -297,20 +332,14 @@ def _combine_relu(part, gradient, factor, offset, slope, constant, out):
 
 
 @njit
-def _combine_output(part, gradient, output, factor, slope, constant, passed, out):
-    for j in range(len(part)):
-        value = _widen(gradient[j]) if _widen(output[j]) > 0 else np.float32(0)
-        passed[j] = _narrow(value, passed[j])
-        out[j] = _narrow(value * factor[j] + _widen(part[j]) * slope[j] + constant[j], out[j])
-
-
-@njit
 def _backward(job, dtype):
     rows, channels, thread = job[ROWS], job[CHANNELS], np.int64(_thread_number())
     size = rows * channels
     first, last, width = _own_tiles(job)
     values, gradients = _vector(job[INPUT], size, dtype), _vector(job[GRADIENT], size, dtype)
+    seconds = _vector(job[SECOND_GRADIENT], size if job[SECOND_GRADIENT] else 0, dtype)
     outputs = _vector(job[OUTPUT], size if job[OUTPUT] else 0, dtype)
+    masked = _vector(job[MASKED_GRADIENT], size if job[OUTPUT] else 0, dtype)
     partial = carray(_pointer(job[PARTIAL]), (job[THREADS], 2, channels), np.float64)
     partial[thread] = 0
     weight, bias = _vector(job[WEIGHT], channels, np.float32), _vector(job[BIAS], channels, np.float32)
@@ -324,8 +353,10 @@ def _backward(job, dtype):
     for tile in range(first, last):
         start, stop = tile * width, min(tile * width + width, size)
         part, gradient = values[start:stop], gradients[start:stop]
-        if job[OUTPUT]:
-            _add_dots_output(part, gradient, outputs[start:stop], sums, dots)
+        if job[SECOND_GRADIENT]:
+            _add_dots_both(part, gradient, seconds[start:stop], outputs[start:stop], masked[start:stop], sums, dots)
+        elif job[OUTPUT]:
+            _add_dots_output(part, gradient, outputs[start:stop], masked[start:stop], sums, dots)
         elif job[RELU]:
             _add_dots_relu(part, gradient, factor, offset, sums, dots)
         else:
@@ -353,12 +384,11 @@ def _backward(job, dtype):
         slope[j], constant[j] = slope[j - channels], constant[j - channels]
 
     input_gradients = _vector(job[INPUT_GRADIENT], size, dtype)
-    passed = _vector(job[RESIDUAL_GRADIENT], size if job[OUTPUT] else 0, dtype)
-    for tile in range(last - 1, first - 1, -1):
+    for tile in range(first, last):
         start, stop = tile * width, min(tile * width + width, size)
         part, gradient, out = values[start:stop], gradients[start:stop], input_gradients[start:stop]
         if job[OUTPUT]:
-            _combine_output(part, gradient, outputs[start:stop], factor, slope, constant, passed[start:stop], out)
+            _combine(part, masked[start:stop], factor, slope, constant, out)
         elif job[RELU]:
             _combine_relu(part, gradient, factor, offset, slope, constant, out)
         else:
@@ -373,6 +403,14 @@ def _forward_float32(job):
     _forward(carray(job, len(WORDS)), np.float32)
 
 
+def _evaluate_bfloat16(job):
+    _evaluate(carray(job, len(WORDS)), np.uint16)
+
+
+def _evaluate_float32(job):
+    _evaluate(carray(job, len(WORDS)), np.float32)
+
+
 def _backward_bfloat16(job):
     _backward(carray(job, len(WORDS)), np.uint16)
 
@@ -384,6 +422,8 @@ def _backward_float32(job):
 _KERNELS = {
     ("forward", torch.bfloat16): _forward_bfloat16,
     ("forward", torch.float32): _forward_float32,
+    ("evaluate", torch.bfloat16): _evaluate_bfloat16,
+    ("evaluate", torch.float32): _evaluate_float32,
     ("backward", torch.bfloat16): _backward_bfloat16,
     ("backward", torch.float32): _backward_float32,
 }

@@ -24,12 +24,17 @@ class Stepper:
     def __init__(
         self, model: nn.Module, teacher: nn.Module | None, settings: dict, device: torch.device, fused: bool = True
     ) -> None:
-        self.settings, self.device, self.teacher = settings, device, teacher
+        self.settings, self.device = settings, device
         self.precision = resolve(settings["precision"], device)
         self.fused = fused and device.type == "cpu" and distributed.world() == 1 and _kernels_run_here()
-        self.trained = _twin(model) if self.fused else distributed.replica(model, device)
+        self.trained = _twin(model, training=True) if self.fused else distributed.replica(model, device)
+        self.teacher = self.evaluated(teacher) if teacher else None
         self.optimizer = Optimizer(model, settings)
         self.slices = 1
+
+    def evaluated(self, model: nn.Module) -> nn.Module:
+        """What stands for `model` in evaluation: the same weights, with kernels where these serve."""
+        return _twin(model, training=False) if self.fused else model
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, whole: int, rate: float) -> torch.Tensor:
         """One step at a learning rate on this worker's part of a batch of `whole` images; its summed loss, detached."""
@@ -85,10 +90,10 @@ def _kernels_run_here() -> bool:
     return kernels.openmp() is not None
 
 
-def _twin(model: nn.Module) -> nn.Module:
+def _twin(model: nn.Module, training: bool) -> nn.Module:
     from budama import fusion
 
-    return fusion.twin(model)
+    return fusion.twin(model, training)
 
 
 def _out_of_memory(error: BaseException) -> bool:

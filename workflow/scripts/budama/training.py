@@ -99,6 +99,8 @@ class _Loop:
         decay = settings["weight_averaging"]
         self.average = WeightAverage(model, decay) if decay and self.epochs else None
         self.stepper = Stepper(self.model, self.teacher, settings, device, fused=self._pixels() >= FUSED_FROM)
+        self.judged = self.average.model if self.average else self.model
+        self.evaluated = self.stepper.evaluated(self.judged)
         self.epoch, self.history, self.best, self.best_tensors = 0, [], {}, {}
         self.start_accuracy = math.nan
 
@@ -130,8 +132,7 @@ class _Loop:
 
     def judge(self, epoch: int) -> tuple[float, float]:
         """Accuracy in percent and loss on the selection split; the weights are copied if they are the best so far."""
-        judged = self.average.model if self.average else self.model
-        outcome = evaluate(judged, self._batches("selection"), device=self.device)
+        outcome = evaluate(self.evaluated, self._batches("selection"), device=self.device)
         sums = [outcome.correct, outcome.loss * outcome.images if outcome.images else 0.0, outcome.images]
         correct, loss, images = distributed.totals(sums, self.device)
         accuracy, loss = 100.0 * correct / images, loss / images
@@ -142,7 +143,7 @@ class _Loop:
         loss = loss if math.isfinite(loss) else None
         if not self.best or _rank(accuracy, loss) > _rank(self.best["accuracy"], self.best["loss"]):
             self.best = {"epoch": epoch, "accuracy": accuracy, "loss": loss}
-            self.best_tensors = {name: tensor.detach().clone() for name, tensor in tensors(judged).items()}
+            self.best_tensors = {name: tensor.detach().clone() for name, tensor in tensors(self.judged).items()}
         return accuracy, loss
 
     def finish(self) -> TrainResult:
