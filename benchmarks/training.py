@@ -8,9 +8,10 @@ through torchvision's transforms in a DataLoader, float32, NCHW, torch.optim.SGD
 the same images (Fashion-MNIST, enlarged to 32 × 32 and three channels beforehand), augmentation, learning rates, weight
 decay and model; its DataLoader's processes are `--workers`. Each side is a process of its own, since budama's stages
 set the C library's allocator (`budama.memory`), which an ordinary script does not.
-`epoch` is all that an epoch costs, the evaluation on the selection split too; `step` is the steps alone on a batch that
-lies ready: what precision and memory layout give by themselves. On a machine with other work, `--threads 1 --clock cpu`
-counts the process's own CPU time (with `--workers 0`, the whole cost of both sides).
+`training` is a whole one of two epochs, with what it evaluates on the selection split after each (budama also before
+the first); `step` is the steps alone on a batch that lies ready: what precision and memory layout give by themselves.
+On a machine with other work, `--threads 1 --clock cpu` counts the process's own CPU time (with `--workers 0`, the whole
+cost of both sides).
 """
 
 import argparse
@@ -39,7 +40,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 BASELINE = Path(__file__).parents[1] / "config" / "baselines" / "fashion_mnist_resnet.yaml"
 MODEL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 20, "width": 16}, "weights": None}
 SETTINGS = {
-    "epochs": 1, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
+    "epochs": 2, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
     "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.0, "distill_temperature": 2.0,
     "weight_averaging": None, "precision": "auto", "max_batches": None,
 }  # fmt: skip
@@ -60,7 +61,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {args.threads} threads, {args.clock} clock, {_processor()}")
     sides = [_Side(side, args) for side in SIDES]
     _speed("step", *sides, args.pairs)
-    _speed("epoch", *sides, args.pairs)
+    _speed("training", *sides, args.pairs)
     for side in sides:
         side.end()
     if args.accuracy:
@@ -94,7 +95,10 @@ def _serve(side: str, args, requests) -> None:
     rest = [getattr(args, name) for name in rest]
     work = {
         "step": (steps(data), 8 * 128),
-        "epoch": (lambda: loop(_model(data, 0), data, SETTINGS, 0, *rest), len(data.split("train")) // 128 * 128),
+        "training": (
+            lambda: loop(_model(data, 0), data, SETTINGS, 0, *rest),
+            SETTINGS["epochs"] * (len(data.split("train")) // 128 * 128),
+        ),
     }
     while (what := requests.recv()) is not None:
         function, images = work[what]
