@@ -29,23 +29,10 @@ SHARE = 2**14  # values below which another thread does not pay
 
 # The words of a job, int64: sizes and flags, and the addresses of tensors (0: there is none).
 WORDS = (
-    *(
-        "threads",
-        "rows",
-        "channels",
-        "relu",
-        "partial",
-        "input",
-        "residual",
-        "output",
-        "weight",
-        "bias",
-        "mean",
-        "scale",
-    ),
-    *("running_mean", "running_var", "epsilon_and_momentum", "gradient", "second_gradient", "input_gradient"),
-    *("masked_gradient", "weight_gradient", "bias_gradient"),
-)
+    "threads", "rows", "channels", "relu", "partial", "input", "residual", "output", "weight", "bias", "mean", "scale",
+    "running_mean", "running_var", "epsilon_and_momentum", "gradient", "second_gradient", "input_gradient",
+    "masked_gradient", "weight_gradient", "bias_gradient",
+)  # fmt: skip
 PLACES = {word: place for place, word in enumerate(WORDS)}
 (
     THREADS, ROWS, CHANNELS, RELU, PARTIAL, INPUT, RESIDUAL, OUTPUT, WEIGHT, BIAS, MEAN, SCALE, RUNNING_MEAN,
