@@ -119,6 +119,24 @@ def test_a_failed_job_shows_the_end_of_its_log_and_a_command_that_runs_it_alone(
     assert again.stderr.strip().splitlines()[-1] in told
 
 
+@pytest.mark.parametrize("signal", ["SEGV", "KILL"])
+def test_a_job_that_a_signal_ends_says_which_and_what_was_running(bare, tmp_path, signal):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "def at(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == 'torch' and 'workflow/scripts/preview.py' in sys.orig_argv:\n"
+        f"        os.kill(os.getpid(), signal.SIG{signal})\n"
+        "sys.addaudithook(at)\n"
+    )
+    done = chain.run(bare, "results/scenarios/small/preview.json", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    told = done.stderr[done.stderr.index("preview failed") :]
+    assert f"error: ended by the signal SIG{signal}" in told
+    if signal == "SEGV":
+        assert "Fatal Python error: Segmentation fault" in told
+        assert "workflow/scripts/preview.py" in told.partition("To run it alone")[0]
+
+
 def with_python() -> dict:
     import os
 

@@ -15,6 +15,12 @@ from budama import config as settings
 from budama import localdata, provenance, terminal
 from budama.errors import BudamaError
 
+# The log of a job that a signal ended (a crash, the system's out-of-memory killer) says which; Ctrl-C and SIGTERM are meant.
+shell.prefix(
+    "set -euo pipefail; trap 'status=$?; log=${{BASH_COMMAND##* > }}; case $status in 130|143) ;; 129|1[3-9]?)"
+    ' echo "error: ended by the signal SIG$(kill -l $status)" >> "${{log%% *}}";; esac\' EXIT; '
+)
+
 BASELINE = "results/baselines/{baseline}"
 SCENARIO = "results/scenarios/{scenario}"
 REPORT = "reports/{scenario}"
@@ -238,14 +244,17 @@ def launcher(wildcards, resources):
     return f"torchrun --standalone --nproc-per-node {gpus}" if gpus > 1 else "python"
 
 
+SAY_WHY = ("error: ", "Fatal Python error: ")
+
+
 def explain_failures():
     """Of each failed job: its errors, the last lines of its log, and the command that runs this one stage by hand."""
     for job in workflow.scheduler.failed:
         print(f"\n{job.rule.name} failed. The end of {job.log[0]}:", file=sys.stderr)
         log = Path(job.log[0])  # none on a full disk
         lines = log.read_text(errors="replace").splitlines() if log.exists() else ["(there is no log)"]
-        errors = [line for line in lines[:-15] if line.startswith("error: ")]  # torchrun says much after them
-        print("\n".join(f"    {line}" for line in [*errors, *lines[-15:]]), file=sys.stderr)
+        errors = [line for line in lines[:-25] if line.startswith(SAY_WHY)]  # much may come after them
+        print("\n".join(f"    {line}" for line in [*errors, *lines[-25:]]), file=sys.stderr)
         print(f"To run it alone:\n    {by_hand(job)}", file=sys.stderr)
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budama import channels
+from budama import channels, gradients
 from budama.errors import BudamaError
 
 
@@ -93,20 +93,21 @@ def collect(
     `threshold` is coverage's, on activations that are scaled to 0…1 over each image's layer input. The model is left as
     it was (mode, gradients, no hooks), after an error too. Raises BudamaError where there are no batches.
     """
-    inputs, gradients = _Inputs(threshold), _Gradients(model)
+    inputs, changes = _Inputs(threshold), _Gradients(model)
     images = count = 0
     device = torch.device(device)
+    exact = gradients.exact(model, device)
     with _calibrating(model, inputs):
         for batch, labels in batches:
             batch, labels = batch.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-            with torch.enable_grad():
+            with torch.enable_grad(), exact:
                 loss = functional.cross_entropy(_logits(model(batch)), labels)
                 inputs.next_batch()
-                gradients.add(torch.autograd.grad(loss, gradients.parameters, allow_unused=True))
+                changes.add(torch.autograd.grad(loss, changes.parameters, allow_unused=True))
             images, count = images + len(batch), count + 1
     if not count:
         raise BudamaError("calibration: there is no calibration image")
-    values = {**inputs.result(), **gradients.result(count)}
+    values = {**inputs.result(), **changes.result(count)}
     return Statistics({k: v.cpu().contiguous() for k, v in values.items()}, images, count, threshold)
 
 

@@ -7,6 +7,7 @@ A stage takes its settings either way: ``--spec JSON`` (from Snakemake: ``params
 import argparse
 import atexit
 import errno
+import faulthandler
 import json
 import os
 import re
@@ -91,7 +92,11 @@ def device(args: argparse.Namespace):
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call `main` and exit: 0, or 1 with ``error: …`` lines on stderr where the user or the machine is at fault."""
+    """Call `main` and exit: 0, or 1 with ``error: …`` lines on stderr where the user or the machine is at fault.
+
+    Where a library crashes, stderr says by which signal, and which line of Python was running.
+    """
+    faulthandler.enable()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that half-written files are removed
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars of other people's downloads are for terminals, not for logs

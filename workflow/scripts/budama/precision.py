@@ -17,7 +17,10 @@ def resolve(precision: str, device: torch.device | str) -> str:
     if torch.device(device).type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = bool(_CPU_FLAGS & _cpu_flags())
+        told_less = (
+            torch.backends.cpu.get_cpu_capability() == "AVX2"
+        )  # by ATEN_CPU_CAPABILITY, whatever the machine has
+        native = bool(_CPU_FLAGS & _cpu_flags()) and not told_less
     return "bfloat16" if native else "float32"
 
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from budama import distributed
+from budama import distributed, gradients
 from budama.errors import BudamaError
 from budama.optimisation import Optimizer, loss_sum
 from budama.precision import autocast, resolve
@@ -29,6 +29,7 @@ class Stepper:
         self.fused = fused and device.type == "cpu" and distributed.world() == 1 and _kernels_run_here()
         self.trained = _twin(model, training=True) if self.fused else distributed.replica(model, device)
         self.teacher = self.evaluated(teacher) if teacher else None
+        self.exact = gradients.exact(model, device)
         self.optimizer = Optimizer(model, settings)
         self.slices = 1
 
@@ -57,7 +58,7 @@ class Stepper:
         parts = list(zip(images.chunk(self.slices), labels.chunk(self.slices), strict=True))
         for number, (part, part_labels) in enumerate(parts, 1):
             goes_on = distributed.world() > 1 and number < len(parts)
-            with self.trained.no_sync() if goes_on else nullcontext():
+            with self.trained.no_sync() if goes_on else nullcontext(), self.exact:
                 with autocast(self.precision, self.device):
                     with torch.no_grad():
                         targets = self.teacher(part) if self.teacher else None
