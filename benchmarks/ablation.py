@@ -21,9 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 import torch
 
-from budama import calibration, checkpoint, config, datasets, files, pruning, training
-from budama.evaluation import evaluate
-from budama.statistics import mean_interval
+from budama import files
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.measuring.evaluation import evaluate
+from budama.networks import checkpoint
+from budama.pruning import calibration, pruner
+from budama.results.significance import mean_interval
+from budama.settings import stages
+from budama.training import loop
 
 METHODS = ("coverage", "wanda", "magnitude", "taylor")
 FULL = (True, 1, True)  # re-estimated, one step, distilled: what the others are compared with
@@ -50,11 +56,11 @@ class Runs:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.manifest = files.read_json(args.baseline / "dataset.json")
-        self.data = datasets.open_data(self.manifest)
-        settings = config.load_baseline(f"config/baselines/{args.baseline.name}.yaml").calibration
+        self.data = open_data(self.manifest)
+        settings = stages.load_baseline(f"config/baselines/{args.baseline.name}.yaml").calibration
         self.threshold = settings["coverage_threshold"]
         self.calibration = calibration.batches(self.data, settings, torch.device("cpu"))
-        self.selection = datasets.batches(self.data, "selection", settings["batch_size"])
+        self.selection = batching.batches(self.data, "selection", settings["batch_size"])
         self.statistics = calibration.Statistics.load(args.baseline / "calibration.safetensors")
         self.baseline_accuracy = evaluate(self.teacher(), self.selection).accuracy_percent
 
@@ -84,16 +90,16 @@ class Runs:
                 calibration.reestimate_batchnorm(model, self.calibration)
             return calibration.collect(model, self.calibration, threshold=self.threshold)
 
-        result = pruning.prune(self.teacher(), shape, classes, method, settings, self.statistics, recalibrate)
+        result = pruner.prune(self.teacher(), shape, classes, method, settings, self.statistics, recalibrate)
         if reestimated:
             calibration.reestimate_batchnorm(result.model, self.calibration)
         return result.model
 
     def fine_tuned(self, model: torch.nn.Module, distilled: bool, seed: int) -> float:
-        recipe = config.load_scenario("config/scenarios/demo.yaml").finetune
+        recipe = stages.load_scenario("config/scenarios/demo.yaml").finetune
         settings = {**recipe, "epochs": self.args.epochs, "max_batches": self.args.limit}
         settings["distill"] = 0.5 if distilled else 0.0
-        training.train(
+        loop.train(
             model, self.data, settings, seed=seed, device=torch.device("cpu"), augment=self.manifest["augment"],
             teacher=self.teacher() if distilled else None,
         )  # fmt: skip

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 import torch
 from torch.nn import functional
 
-from budama import calibration, models
+from budama.networks import models
+from budama.pruning import calibration
 
 CASES = {  # model, image shape, classes, batch size, batches
     "ResNet-20": (

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from PIL import __version__ as pillow_version
 
-from budama.datasets import images
+from budama.data import images
 
 
 def by_pillow(look: Callable[[Image.Image], object], path: Path) -> bool:

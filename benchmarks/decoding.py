@@ -34,9 +34,11 @@ from PIL import Image
 from PIL import __version__ as pillow_version
 from torchvision import transforms
 
-from budama import memory
-from budama.datasets import batches, build_manifest, open_data
-from budama.datasets.reading import read_ahead
+from budama.data.batching import batches
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.data.read_ahead import read_ahead
+from budama.jobs import allocator
 
 SIDE, BATCH = 224, 64
 RIVALS = ("rival", "rival_to_tensor")
@@ -123,7 +125,7 @@ def serve_rival(requests) -> None:
 def serve_budama(requests) -> None:
     """Answer "warm up" with the images checked a second, and a pair's number with those of its two epochs."""
     torch.set_num_threads(1)
-    memory.prepare()  # as every stage does
+    allocator.prepare()  # as every stage does
     start = time.process_time()
     manifest = build_manifest({"data": SETTINGS | {"root": "images"}, "seed": 0}, threads=1)
     images = sum(manifest["counts"][split] for split in ("train", "selection", "test"))

@@ -88,7 +88,9 @@ def one_run(args) -> dict:
     import numpy as np
     import torch
 
-    from budama import latency, models, pruning
+    from budama.measuring import latency
+    from budama.networks import models
+    from budama.pruning import pruner
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -96,7 +98,7 @@ def one_run(args) -> dict:
     baseline = models.build({"weights": None, **description}, classes, shape, weights=False)
     named = {latency.BASELINE: baseline}
     for method in ("magnitude", "random"):
-        named[method] = pruning.prune(baseline, shape, classes, method, {**PRUNING, "ratio": ratio, "seed": 0}).model
+        named[method] = pruner.prune(baseline, shape, classes, method, {**PRUNING, "ratio": ratio, "seed": 0}).model
     images = torch.randn(args.batch, *shape, generator=torch.Generator().manual_seed(0)).to(args.device)
     start = time.monotonic()
     run = latency.compare(named, images, rounds=args.rounds)

@@ -24,8 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 import torch
 
-from budama import calibration, checkpoint, complexity, export, models, pruning
 from budama.errors import BudamaError
+from budama.measuring import complexity
+from budama.networks import checkpoint, export, models
+from budama.pruning import calibration, pruner
 
 CLASSES = 10
 TORCHVISION = {
@@ -155,7 +157,7 @@ def row(source: str, name: str, size: int, ratio: float, methods: list[str], *, 
     settings = {"ratio": ratio, "scope": "layerwise", "ignore": list(ignore)}
     found = None
     for method in methods:
-        pruned = pruning.prune(model, shape, CLASSES, method, settings, statistics)
+        pruned = pruner.prune(model, shape, CLASSES, method, settings, statistics)
         after = complexity.measure(pruned.model, shape)
         images = batches[0][0]
         with torch.no_grad():

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 import torch
 from torch import nn
 
-from budama import fusion, memory
+from budama.jobs import allocator
+from budama.training import fusion
 
 CHANNELS = (8, 11, 16, 22, 32, 45, 64)
 REPEATS = 10  # passes that one measurement is made of
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     args = parser.parse_args()
-    memory.prepare()
+    allocator.prepare()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.threads} threads, {args.dtype}, 128 × C × 28 × 28, forward and backward")
     print("| channels | kernels | PyTorch, channels_last | ratio | PyTorch, contiguous | ratio |")

@@ -84,7 +84,7 @@ def prepare(folder: Path, epochs: int) -> Path:
     """A working folder with a trained baseline, and the images where torchvision looks for them."""
     import chain
 
-    from budama.locations import DEBIAN_FASHION_MNIST
+    from budama.data.catalogue import DEBIAN_FASHION_MNIST
 
     chain.lay_out(folder)
     chain.write(folder, "baselines/fashion.yaml", BASELINE)
@@ -154,7 +154,7 @@ def script(method: str, folder: Path, epochs: int) -> None:
     from torchvision import transforms
     from torchvision.datasets import FashionMNIST
 
-    from budama import checkpoint
+    from budama.networks import checkpoint
 
     lap("imports")
     tensors = [transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))]

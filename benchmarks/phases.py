@@ -23,8 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 import decoding
 import torch
 
-from budama import config, evaluation, memory, models, steps, training
-from budama.datasets import build_manifest, open_data
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.jobs import allocator
+from budama.measuring import evaluation
+from budama.networks import models
+from budama.settings import stages
+from budama.training import loop, steps
 
 BASELINES = Path(__file__).parents[1] / "config" / "baselines"
 PHASES = ("start-up", "waiting for images", "forward", "backward", "weights", "evaluation", "rest")
@@ -35,7 +40,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)} (default: all)")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    memory.prepare()
+    allocator.prepare()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, {args.threads} threads, {evaluation.resolve('auto', 'cpu')}; seconds")
     print(f"| training | {' | '.join(PHASES)} | images/s without start-up |")
@@ -50,9 +55,9 @@ def main() -> None:
 
 def start_up() -> float:
     """Seconds in which a process has what a training stage imports."""
-    path = os.pathsep.join([str(Path(training.__file__).parents[1]), os.getenv("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(loop.__file__).parents[1]), os.getenv("PYTHONPATH", "")])
     started = time.perf_counter()
-    code = "from budama import checkpoint, training; from budama.datasets.opened import open_data"
+    code = "import budama.networks.checkpoint, budama.training.loop, budama.data.dataset"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
     return time.perf_counter() - started
 
@@ -66,14 +71,14 @@ def fashion_mnist():
 
 
 def of_baseline(name: str, **changes):
-    baseline = config.load_baseline(BASELINES / f"{name}.yaml")
+    baseline = stages.load_baseline(BASELINES / f"{name}.yaml")
     data = open_data(build_manifest({"data": baseline.data, "seed": 0}, threads=2))
     model = models.build(baseline.model, data.classes, data.input_shape)
     yield name, *timed(model, data, {**baseline.train, **changes})
 
 
 def resnet50():
-    settings = {**config.load_baseline(BASELINES / "resnet50_imagenet.yaml").train, "epochs": 1, "batch_size": 32}
+    settings = {**stages.load_baseline(BASELINES / "resnet50_imagenet.yaml").train, "epochs": 1, "batch_size": 32}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # the cache lies in the working directory
         decoding.generate(Path("images"), 256)
         data = open_data(build_manifest({"data": {**decoding.SETTINGS, "root": "images"}, "seed": 0}, threads=2))
@@ -114,15 +119,15 @@ def timed(model, data, settings: dict) -> tuple[Counter, int]:
     changed = {
         "Stepper": Stepper,
         "track": track,
-        "evaluate": clocked("evaluation", training.evaluate),
+        "evaluate": clocked("evaluation", loop.evaluate),
         "log": print_not,
     }
-    kept = {name: getattr(training, name) for name in changed}
+    kept = {name: getattr(loop, name) for name in changed}
     try:
-        vars(training).update(changed)
-        clocked("whole", training.train)(model, data, settings, seed=0, augment="auto")
+        vars(loop).update(changed)
+        clocked("whole", loop.train)(model, data, settings, seed=0, augment="auto")
     finally:
-        vars(training).update(kept)
+        vars(loop).update(kept)
     seconds["backward"] = seconds["step"] - seconds["forward"] - seconds["weights"]
     seconds["rest"] = seconds["whole"] - seconds["step"] - seconds["waiting for images"] - seconds["evaluation"]
     return seconds, trained["images"]

@@ -145,7 +145,7 @@ def jobs(folder: Path, began: float) -> list[Job]:
 
 
 def machine() -> str:
-    from budama import provenance
+    from budama.jobs import provenance
 
     return f"{provenance.environment()['cpu']} ({platform.machine()})"
 

@@ -7,7 +7,7 @@ The rival is written as torchvision's reference for classification is (reference
 through torchvision's transforms in a DataLoader, float32, NCHW, torch.optim.SGD, the loss read at every step. It gets
 the same images (Fashion-MNIST, enlarged to 32 × 32 and three channels beforehand), augmentation, learning rates, weight
 decay and model; its DataLoader's processes are `--workers`. Each side is a process of its own, since budama's stages
-set the C library's allocator (`budama.memory`), which an ordinary script does not.
+set the C library's allocator (`budama.jobs.allocator`), which an ordinary script does not.
 `training` is a whole one of two epochs, with what it evaluates on the selection split after each (budama also before
 the first); `step` is the steps alone on a batch that lies ready: what precision and memory layout give by themselves.
 On a machine with other work, `--threads 1 --clock cpu` counts the process's own CPU time (with `--workers 0`, the whole
@@ -28,13 +28,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from budama import config, memory, models
-from budama.datasets import build_manifest
-from budama.datasets.opened import open_data
-from budama.evaluation import evaluate
-from budama.optimisation import learning_rate
-from budama.steps import Stepper
-from budama.training import batches, train
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.jobs import allocator
+from budama.measuring.evaluation import evaluate
+from budama.networks import models
+from budama.settings import stages
+from budama.training.loop import batches, train
+from budama.training.optimisation import learning_rate
+from budama.training.steps import Stepper
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 BASELINE = Path(__file__).parents[1] / "config" / "baselines" / "fashion_mnist_resnet.yaml"
@@ -89,7 +91,7 @@ class _Side:
 def _serve(side: str, args, requests) -> None:
     torch.set_num_threads(args.threads)
     if side == "budama":
-        memory.prepare()  # as every stage does
+        allocator.prepare()  # as every stage does
     data, clock = _data(args.images), CLOCKS[args.clock]
     steps, loop, *rest = SIDES[side]
     rest = [getattr(args, name) for name in rest]
@@ -217,7 +219,7 @@ def _model(data, seed: int):
 
 def _data(images: int):
     """Fashion-MNIST at 32 × 32 and three channels, with `images` training images and a ninth of them to select by."""
-    settings = {**config.load_baseline(BASELINE).data, "augment": "standard", "channels": 3}
+    settings = {**stages.load_baseline(BASELINE).data, "augment": "standard", "channels": 3}
     data = open_data(build_manifest({"data": settings, "seed": 0}, threads=2))
     pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2)[:, :1].float()
     pixels = functional.interpolate(pixels, (32, 32), mode="bilinear", antialias=True).round().to(torch.uint8)

@@ -3,7 +3,8 @@
     python benchmarks/width_latency.py --output widths            # widths.json, widths.svg
     python benchmarks/width_latency.py --device cuda --precision bfloat16 --batch 256 --output widths
 
-What `round_to: auto` measures in a run (budama.widths), for any layer; the last line says what it would choose here.
+What `round_to: auto` measures in a run (budama.measuring.widths), for any layer; the last line says what it would
+choose here.
 """
 
 import argparse
@@ -28,7 +29,9 @@ def main() -> None:
     args = parser.parse_args()
     import torch
 
-    from budama import provenance, rounding, widths
+    from budama.jobs import provenance
+    from budama.measuring import widths
+    from budama.pruning import rounding
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from budama import gradients
+from budama.networks import gradients
 
 
 class Anything(nn.Module):

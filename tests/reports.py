@@ -5,11 +5,12 @@ import json
 from functools import cache
 from pathlib import Path
 
-from budama import config, recorded
 from budama.reporting import sections
 from budama.reporting.document import Document
 from budama.reporting.language import Language
-from budama.reporting.results import Results
+from budama.reporting.view import Results
+from budama.results import recorded
+from budama.settings import stages
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).with_name("data")
@@ -36,8 +37,8 @@ def single(ratio: float = 0.3) -> dict:
 
 def from_record(name: str) -> dict:
     """results.json of a recorded scenario, as the aggregate stage writes it."""
-    scenario = config.load_scenario(ROOT / f"config/scenarios/{name}_recorded.yaml")
-    return json.loads(json.dumps(recorded.aggregate(config.stage_settings("aggregate", scenario))))
+    scenario = stages.load_scenario(ROOT / f"config/scenarios/{name}_recorded.yaml")
+    return json.loads(json.dumps(recorded.aggregate(stages.stage_settings("aggregate", scenario))))
 
 
 def grid(

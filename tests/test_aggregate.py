@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from budama import aggregation, config, labels, recorded, rows, statistics
 from budama.errors import BudamaError
-from budama.measured import Measured, unpacked
+from budama.results import aggregation, labels, recorded, rows, significance
+from budama.results.measured import Measured, unpacked
+from budama.settings import stages
 
 ROOT = Path(__file__).parents[1]
 STAGE = ROOT / "workflow/scripts/aggregate.py"
@@ -133,7 +134,7 @@ def test_a_row_is_the_mean_over_seeds_with_both_intervals(results):
     wanda = row(results, "wanda")
     accuracies = [100 * drawn(f"wanda/seed-{seed}", TEST, SHARE["wanda"]).mean() for seed in SEEDS]
     assert wanda["accuracy_percent"] == pytest.approx(np.mean(accuracies))
-    assert wanda["accuracy_interval"] == pytest.approx(statistics.mean_interval(accuracies))
+    assert wanda["accuracy_interval"] == pytest.approx(significance.mean_interval(accuracies))
     assert wanda["accuracy_bootstrap"][0] < wanda["accuracy_percent"] < wanda["accuracy_bootstrap"][1]
     assert [seed["seed"] for seed in wanda["seeds"]] == SEEDS
 
@@ -281,8 +282,8 @@ def test_a_label_given_twice_is_told():
 
 
 def from_record(name: str) -> dict:
-    scenario = config.load_scenario(ROOT / f"config/scenarios/{name}_recorded.yaml")
-    return recorded.aggregate(config.stage_settings("aggregate", scenario))
+    scenario = stages.load_scenario(ROOT / f"config/scenarios/{name}_recorded.yaml")
+    return recorded.aggregate(stages.stage_settings("aggregate", scenario))
 
 
 def test_the_recorded_ts3_ties_magnitude_and_taylor():
@@ -312,8 +313,8 @@ def test_recorded_latencies_are_shown_and_never_compared():
 
 
 def test_records_without_a_number_of_images_are_ranked_without_a_test():
-    scenario = config.load_scenario(ROOT / "config/scenarios/ts3_recorded.yaml")
-    settings = config.stage_settings("aggregate", scenario)
+    scenario = stages.load_scenario(ROOT / "config/scenarios/ts3_recorded.yaml")
+    settings = stages.stage_settings("aggregate", scenario)
     settings["recorded"]["validation_samples"] = None
     results = recorded.aggregate(settings)
     assert results["comparisons"] == []
@@ -383,7 +384,9 @@ def test_the_stage_writes_what_the_library_gives(written, results, tmp_path):
 
 
 def test_the_stage_never_imports_torch():
-    code = "import sys, aggregate, budama.aggregation, budama.recorded; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, aggregate, budama.results.aggregation, budama.results.recorded; sys.exit('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=STAGE.parent)
     assert done.returncode == 0, done.stderr
 

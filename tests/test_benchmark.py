@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from budama import benchmarking, checkpoint, datasets, files, models
+from budama import files
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
-from budama.evaluation import evaluate
-from budama.measured import unpacked
+from budama.measuring import benchmarking
+from budama.measuring.evaluation import evaluate
+from budama.networks import checkpoint, models
+from budama.results.measured import unpacked
 
 ROOT = Path(__file__).parents[1]
 STAGE = ROOT / "workflow/scripts/benchmark.py"
@@ -33,7 +38,7 @@ def work(tmp_path_factory) -> Path:
         "name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full",
         "selection": 0.1, "test": 0.2, "duplicates": None, "augment": "auto", "mean": None, "std": None,
     }  # fmt: skip
-    manifest = datasets.build_manifest({"data": settings, "seed": 0}, 1)
+    manifest = build_manifest({"data": settings, "seed": 0}, 1)
     files.write_json(folder / "dataset.json", manifest)
     recipe = {"model": MODEL, "classes": manifest["classes"], "input_shape": manifest["input_shape"]}
     for seed, name in enumerate(("baseline", "wanda-0", "wanda-1")):
@@ -54,14 +59,14 @@ def folders(work: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def measured(work) -> dict:
-    data = datasets.open_data(files.read_json(work / "dataset.json"))
+    data = open_data(files.read_json(work / "dataset.json"))
     return benchmarking.run(folders(work), data, SETTINGS, CPU)
 
 
 def test_accuracy_and_hits_are_those_of_the_test_split(measured, work):
-    data = datasets.open_data(files.read_json(work / "dataset.json"))
+    data = open_data(files.read_json(work / "dataset.json"))
     for label, folder in list(folders(work).items())[:3]:
-        expected = evaluate(checkpoint.load(folder), datasets.batches(data, "test", 50))
+        expected = evaluate(checkpoint.load(folder), batching.batches(data, "test", 50))
         row = measured["rows"][label]
         assert (unpacked(row["hits"], row["images"]) == expected.hits).all()
         assert row["accuracy_percent"] == pytest.approx(expected.accuracy_percent)
@@ -85,7 +90,7 @@ def test_of_variants_that_differ_in_their_weights_alone_one_is_timed_for_all(wor
     monkeypatch.setattr(
         benchmarking.latency, "compare", lambda models, *a, **k: seen.append([*models]) or compare(models, *a, **k)
     )
-    data = datasets.open_data(files.read_json(work / "dataset.json"))
+    data = open_data(files.read_json(work / "dataset.json"))
     settings = {**SETTINGS, "precisions": ["float32"]}
     rows = benchmarking.run({label: work / name for label, name in twins.items()}, data, settings, CPU)["rows"]
     assert seen == 2 * [["baseline", "wanda/seed-0", "random/seed-0"]], "and never one in the baseline's place"
@@ -118,22 +123,22 @@ def test_a_model_with_a_hook_is_not_timed():
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_models_tested_together_score_as_they_do_alone(work, threads):
-    data = datasets.open_data(files.read_json(work / "dataset.json"))
+    data = open_data(files.read_json(work / "dataset.json"))
     group = {name: checkpoint.load(work / name) for name in ("baseline", "wanda-0")}
     torch.set_num_threads(threads)
     try:
-        together = benchmarking.evaluate_together(group, datasets.batches(data, "test", 50), CPU)
+        together = benchmarking.evaluate_together(group, batching.batches(data, "test", 50), CPU)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(1)
     for name, model in group.items():
-        assert (together[name] == evaluate(model, datasets.batches(data, "test", 50)).hits).all()
+        assert (together[name] == evaluate(model, batching.batches(data, "test", 50)).hits).all()
 
 
 def test_timing_uses_real_images_and_never_the_test_split(work):
-    data = datasets.open_data(files.read_json(work / "dataset.json"))
+    data = open_data(files.read_json(work / "dataset.json"))
     images = benchmarking.timing_images(data, 500, CPU)
-    selection = torch.cat([batch for batch, _ in datasets.batches(data, "selection", 64)])
+    selection = torch.cat([batch for batch, _ in batching.batches(data, "selection", 64)])
     assert images.shape == (500, 1, 8, 8)
     assert torch.equal(images[: len(selection)], selection)
 

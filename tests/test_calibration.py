@@ -5,9 +5,9 @@ import small_nets
 import torch
 from torch import nn
 
-from budama import calibration
 from budama.errors import BudamaError
-from budama.hooks import check_no_hooks
+from budama.networks.hooks import check_no_hooks
+from budama.pruning import calibration
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from budama import checkpoint, files, models, pruning
+from budama import files
 from budama.errors import BudamaError
+from budama.networks import checkpoint, models
+from budama.pruning import pruner
 
 SHAPE = (1, 8, 8)
 RECIPE = {
@@ -34,7 +36,7 @@ def built(seed=1):
 
 @pytest.fixture
 def pruned():
-    return pruning.prune(built(), SHAPE, 5, "magnitude", {"ratio": 0.3})
+    return pruner.prune(built(), SHAPE, 5, "magnitude", {"ratio": 0.3})
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_pruned_model_gives_bit_equal_outputs_in_a_fresh_process(saved, pruned
     torch.save({"images": images, "logits": pruned.model(images).detach()}, tmp_path / "expected.pt")
     code = f"""
 import sys, torch
-from budama import checkpoint
+from budama.networks import checkpoint
 model = checkpoint.load({str(saved)!r})
 expected = torch.load({str(tmp_path / "expected.pt")!r}, weights_only=True)
 assert not model.training

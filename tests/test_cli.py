@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from configurations import write
 
-from budama import cli
 from budama.errors import BudamaError
+from budama.jobs import command_line
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 
@@ -25,25 +25,26 @@ def stage(body: str, *arguments: str, cwd: Path, name: str = "prune") -> subproc
         f"""\
 import json, os, sys
 sys.path.insert(0, {str(SCRIPTS)!r})
-from budama import cli, files
+from budama import files
+from budama.jobs import command_line
 from budama.errors import BudamaError
 
 def main():
-    parser = cli.parser("A stage.")
-    cli.add_settings(parser, {name!r})
-    cli.add_compute(parser)
+    parser = command_line.parser("A stage.")
+    command_line.add_settings(parser, {name!r})
+    command_line.add_compute(parser)
     args = parser.parse_args()
 {textwrap.indent(textwrap.dedent(body), "    ")}
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)
 """
     )
     command = [sys.executable, str(script), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
-SHOW = "print(json.dumps(cli.settings(args)))"
+SHOW = "print(json.dumps(command_line.settings(args)))"
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_every_mistake_of_a_file_has_its_line(folder):
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
         ("raise MemoryError", 1, "error: not enough memory\n"),
         ("open('/dev/full', 'w', buffering=1).write('x\\n')", 1, "error: disk: no space left on it\n"),
-        ("args.threads = 0; cli.threads(args)", 1, "error: --threads is 0; it must be 1 or more\n"),
+        ("args.threads = 0; command_line.threads(args)", 1, "error: --threads is 0; it must be 1 or more\n"),
         ("pass", 0, ""),
     ],
 )
@@ -127,7 +128,8 @@ def test_stopped_stage_removes_what_it_was_writing(folder, number, status):
         f"""\
 import sys, time
 sys.path.insert(0, {str(SCRIPTS)!r})
-from budama import cli, files
+from budama import files
+from budama.jobs import command_line
 
 def main():
     with files.folder("model") as inside:
@@ -135,7 +137,7 @@ def main():
         print("writing", flush=True)
         time.sleep(30)
 
-cli.run(main)
+command_line.run(main)
 """
     )
     process = subprocess.Popen(
@@ -158,7 +160,7 @@ cli.run(main)
 )
 def test_device_that_is_not_there_is_told_in_one_line(name, line):
     with pytest.raises(BudamaError) as caught:
-        cli.device(argparse.Namespace(device=name, threads=None))
+        command_line.device(argparse.Namespace(device=name, threads=None))
     assert str(caught.value).startswith(line)
 
 
@@ -166,7 +168,7 @@ def test_stage_computes_on_the_device_and_threads_that_it_is_given():
     import torch
 
     before = torch.get_num_threads()
-    assert cli.device(argparse.Namespace(device="cpu", threads=1)) == torch.device("cpu")
+    assert command_line.device(argparse.Namespace(device="cpu", threads=1)) == torch.device("cpu")
     assert torch.get_num_threads() == 1
     torch.set_num_threads(before)
 

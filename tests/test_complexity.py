@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from budama import complexity, models, pruning
 from budama.errors import BudamaError
+from budama.measuring import complexity
+from budama.networks import models
+from budama.pruning import pruner
 
 
 def built(source, name, classes, size, channels=3, **arguments):
@@ -83,7 +85,7 @@ def test_the_fast_count_is_the_cross_checks_count():
 def test_fewer_channels_are_fewer_operations():
     model = built("budama", "resnet_cifar", 10, 8, channels=1)
     before = complexity.measure(model, (1, 8, 8))
-    after = complexity.measure(pruning.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5}).model, (1, 8, 8))
+    after = complexity.measure(pruner.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5}).model, (1, 8, 8))
     assert 0.2 < after.gmacs / before.gmacs < 0.35
     assert 0.2 < after.parameters / before.parameters < 0.35
 
@@ -131,7 +133,8 @@ def test_a_difference_that_no_bias_explains_is_an_error(monkeypatch):
 def test_measuring_a_model_of_budama_needs_no_torchvision():
     code = """
 import sys
-from budama import complexity, models
+from budama.measuring import complexity
+from budama.networks import models
 model = models.build({"source": "budama", "name": "resnet_cifar"}, 10, (1, 8, 8))
 complexity.measure(model, (1, 8, 8))
 assert not {"torchvision", "timm"} & set(sys.modules)

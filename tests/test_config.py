@@ -11,8 +11,9 @@ import pytest
 from configurations import BASELINE, SCENARIO, edited, write
 
 import config_readme
-from budama import config, locations, schema, yamlfile
+from budama.data import catalogue
 from budama.errors import BudamaError
+from budama.settings import schema, stages, yamlfile
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 def test_two_files_with_one_scenario_name_are_refused(folder):
     shutil.copy("config/scenarios/s.yaml", "config/scenarios/z.yaml")
     with pytest.raises(BudamaError) as caught:
-        config.find_scenarios()
+        stages.find_scenarios()
     assert caught.value.lines == [
         "config/scenarios/z.yaml: scenario is first, as in config/scenarios/s.yaml; it must be another name"
     ]
@@ -36,15 +37,15 @@ def test_two_files_with_one_scenario_name_are_refused(folder):
 
 def test_broken_file_does_not_keep_others_from_running(folder):
     Path("config/scenarios/broken.yaml").write_text("scenario: [")
-    assert [scenario.name for scenario in config.chosen_scenarios({"scenarios": "first"})] == ["first"]
-    assert config.find_scenarios()["broken"] == Path("config/scenarios/broken.yaml")
+    assert [scenario.name for scenario in stages.chosen_scenarios({"scenarios": "first"})] == ["first"]
+    assert stages.find_scenarios()["broken"] == Path("config/scenarios/broken.yaml")
 
 
 def test_turkish_letters_are_fine_in_names(folder):
     Path("config/baselines/küçük.yaml").write_text(BASELINE.replace("small", "küçük"))
     Path("config/scenarios/ş.yaml").write_text(edited(SCENARIO, {"scenario": "İğne-çıkış_2.0", "baseline": "küçük"}))
-    scenario = config.chosen_scenarios({"scenarios": ["İğne-çıkış_2.0"]})[0]
-    assert config.stage_settings("aggregate", scenario)["baseline"] == "küçük"
+    scenario = stages.chosen_scenarios({"scenarios": ["İğne-çıkış_2.0"]})[0]
+    assert stages.stage_settings("aggregate", scenario)["baseline"] == "küçük"
 
 
 def test_numbers_are_read_as_people_write_them(tmp_path):
@@ -58,23 +59,23 @@ def test_numbers_are_read_as_people_write_them(tmp_path):
 
 def test_empty_section_has_its_defaults(folder):
     Path("config/scenarios/s.yaml").write_text(SCENARIO + "benchmark:\nreport:\n")
-    scenario = config.load_scenario("config/scenarios/s.yaml")
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
     assert scenario.benchmark["rounds"] == 30
     assert scenario.report == {"language": "tr", "decimal": ".", "compare_with": []}
 
 
 def test_changed_file_is_read_anew(folder):
     path = Path("config/scenarios/s.yaml")
-    assert config.load_scenario(path).pruning["ratio"] == 0.3
+    assert stages.load_scenario(path).pruning["ratio"] == 0.3
     path.write_text(SCENARIO.replace("0.3", "0.25"))
-    assert config.load_scenario(path).pruning["ratio"] == 0.25
+    assert stages.load_scenario(path).pruning["ratio"] == 0.25
 
 
 def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
-    scenario = config.load_scenario("config/scenarios/s.yaml")
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
     got = {
-        stage: set(config.stage_settings(stage, scenario, variant="wanda"))
-        for stage in (*config.BASELINE_STAGES, *config.SCENARIO_STAGES)
+        stage: set(stages.stage_settings(stage, scenario, variant="wanda"))
+        for stage in (*stages.BASELINE_STAGES, *stages.SCENARIO_STAGES)
     }
     assert got == {
         "dataset": {"data", "seed"},
@@ -98,25 +99,25 @@ def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
 
 
 def test_seed_reaches_pruning_only_where_it_decides_it(folder):
-    scenario = config.load_scenario("config/scenarios/s.yaml")
-    wanda, random = config.variants(scenario)
-    assert config.stage_settings("prune", scenario, variant=wanda, seed=7)["seed"] == 0
-    assert config.stage_settings("prune", scenario, variant=random, seed=7)["seed"] == 7
-    assert config.stage_settings("finetune", scenario, variant="wanda", seed=7)["seed"] == 7
-    assert (config.place(wanda, 7), config.place(random, 7)) == ("wanda", "random/seed-7")
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
+    wanda, random = stages.variants(scenario)
+    assert stages.stage_settings("prune", scenario, variant=wanda, seed=7)["seed"] == 0
+    assert stages.stage_settings("prune", scenario, variant=random, seed=7)["seed"] == 7
+    assert stages.stage_settings("finetune", scenario, variant="wanda", seed=7)["seed"] == 7
+    assert (stages.place(wanda, 7), stages.place(random, 7)) == ("wanda", "random/seed-7")
 
 
 def test_list_of_ratios_makes_a_grid_of_variants(folder):
     Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.ratio": [0.1, 0.25], "seeds": [3, 4]}))
-    scenario = config.load_scenario("config/scenarios/s.yaml")
-    assert [variant.name for variant in config.variants(scenario)] == [
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
+    assert [variant.name for variant in stages.variants(scenario)] == [
         "wanda-0.1",
         "random-0.1",
         "wanda-0.25",
         "random-0.25",
     ]
-    assert config.stage_settings("prune", scenario, variant="wanda-0.25")["ratio"] == 0.25
-    assert ["random-0.1", 4] in config.stage_settings("benchmark", scenario)["variants"]
+    assert stages.stage_settings("prune", scenario, variant="wanda-0.25")["ratio"] == 0.25
+    assert ["random-0.1", 4] in stages.stage_settings("benchmark", scenario)["variants"]
 
 
 @pytest.mark.parametrize(
@@ -134,21 +135,21 @@ def test_list_of_ratios_makes_a_grid_of_variants(folder):
     ],
 )  # fmt: skip
 def test_wrong_question_about_settings_is_told_in_one_line(folder, stage, arguments, line):
-    scenario = config.load_scenario("config/scenarios/s.yaml")
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
     with pytest.raises(BudamaError) as caught:
-        config.stage_settings(stage, scenario, **arguments)
+        stages.stage_settings(stage, scenario, **arguments)
     assert caught.value.lines == [line]
 
 
 def test_settings_are_a_copy(folder):
-    scenario = config.load_scenario("config/scenarios/s.yaml")
-    config.stage_settings("finetune", scenario, variant="wanda")["finetune"]["epochs"] = 99
-    assert config.load_scenario("config/scenarios/s.yaml").finetune["epochs"] == 2
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
+    stages.stage_settings("finetune", scenario, variant="wanda")["finetune"]["epochs"] = 99
+    assert stages.load_scenario("config/scenarios/s.yaml").finetune["epochs"] == 2
 
 
 def test_every_data_set_of_the_schema_is_known_and_every_known_one_is_in_it():
     names = schema.load("baseline")["properties"]["data"]["properties"]["name"]["enum"]
-    assert set(names) == set(locations.SOURCES)
+    assert set(names) == set(catalogue.SOURCES)
 
 
 def test_every_key_of_every_schema_is_explained_and_has_bounds():
@@ -179,11 +180,11 @@ def test_readme_of_the_configuration_is_up_to_date():
 
 def test_every_shipped_scenario_is_valid_and_gives_every_stage_its_settings(monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = config.find_scenarios("config")
-    for name, scenario in zip(found, config.chosen_scenarios({"scenarios": list(found)})):
-        stages = config.RECORDED_STAGES if scenario.recorded else (*config.BASELINE_STAGES, *config.SCENARIO_STAGES)
-        for stage in stages:
-            json.dumps(config.stage_settings(stage, scenario, variant=config.variants(scenario)[0]), allow_nan=False)
+    found = stages.find_scenarios("config")
+    for name, scenario in zip(found, stages.chosen_scenarios({"scenarios": list(found)})):
+        run = stages.RECORDED_STAGES if scenario.recorded else (*stages.BASELINE_STAGES, *stages.SCENARIO_STAGES)
+        for stage in run:
+            json.dumps(stages.stage_settings(stage, scenario, variant=stages.variants(scenario)[0]), allow_nan=False)
         assert scenario.name == name
     assert {
         "demo",
@@ -195,8 +196,8 @@ def test_every_shipped_scenario_is_valid_and_gives_every_stage_its_settings(monk
 
 def test_recorded_scenario_carries_the_reference_numbers(monkeypatch):
     monkeypatch.chdir(ROOT)
-    scenario = config.load_scenario("config/scenarios/ts3_recorded.yaml")
-    settings = config.stage_settings("aggregate", scenario)
+    scenario = stages.load_scenario("config/scenarios/ts3_recorded.yaml")
+    settings = stages.stage_settings("aggregate", scenario)
     assert settings["recorded"]["baseline"]["accuracy_percent"] == 78.59
     assert settings["recorded"]["methods"]["magnitude"]["accuracy_percent"] == 75.55
     assert settings["recorded"]["timings_comparable"] is False
@@ -204,7 +205,7 @@ def test_recorded_scenario_carries_the_reference_numbers(monkeypatch):
     with pytest.raises(
         BudamaError, match=r"ts3_recorded\.yaml: its results were recorded elsewhere; there is no prune to run"
     ):
-        config.stage_settings("prune", scenario, variant="wanda")
+        stages.stage_settings("prune", scenario, variant="wanda")
 
 
 def test_a_thousand_jobs_are_planned_in_seconds(folder):
@@ -212,15 +213,18 @@ def test_a_thousand_jobs_are_planned_in_seconds(folder):
     Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.ratio": ratios, "seeds": list(range(10))}))
     start = time.perf_counter()
     jobs = 0
-    for variant in config.variants(config.load_scenario("config/scenarios/s.yaml")):
+    for variant in stages.variants(stages.load_scenario("config/scenarios/s.yaml")):
         for seed in range(10):
-            scenario = config.load_scenario("config/scenarios/s.yaml")  # as a rule's function does, for every job anew
-            config.stage_settings("finetune", scenario, variant=variant, seed=seed)
+            scenario = stages.load_scenario("config/scenarios/s.yaml")  # as a rule's function does, for every job anew
+            stages.stage_settings("finetune", scenario, variant=variant, seed=seed)
             jobs += 1
     assert jobs == 1000
     assert time.perf_counter() - start < 5
 
 
 def test_configuration_is_read_without_torch():
-    code = "import sys; from budama import cli, config; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = (
+        "import sys, budama.jobs.command_line, budama.settings.stages;"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow/scripts", check=True)

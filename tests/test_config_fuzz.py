@@ -10,8 +10,8 @@ from configurations import BASELINE, SCENARIO
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from budama import config
 from budama.errors import BudamaError
+from budama.settings import stages
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,7 +85,7 @@ def test_no_mutation_of_a_file_ends_in_anything_but_success_or_clear_lines(fuzz_
     scenario, baseline = fuzz_folder / "config/scenarios/fuzz.yaml", fuzz_folder / "config/baselines/fuzz.yaml"
     scenario.write_bytes(content)
     baseline.write_bytes(content)
-    for load, path in ((config.load_scenario, scenario), (config.load_baseline, baseline)):
+    for load, path in ((stages.load_scenario, scenario), (stages.load_baseline, baseline)):
         loaded = read(load, path)
         if isinstance(loaded, list):
             assert loaded
@@ -104,10 +104,10 @@ def read(load, path):
 
 def check_settings(loaded):
     """Whatever is accepted gives every stage settings that JSON can carry."""
-    if isinstance(loaded, config.Baseline):
-        for stage in config.BASELINE_STAGES:
-            json.dumps(config.stage_settings(stage, baseline=loaded), allow_nan=False)
+    if isinstance(loaded, stages.Baseline):
+        for stage in stages.BASELINE_STAGES:
+            json.dumps(stages.stage_settings(stage, baseline=loaded), allow_nan=False)
     elif loaded.recorded is None:
-        for variant in config.variants(loaded):
-            json.dumps(config.stage_settings("prune", loaded, variant=variant), allow_nan=False)
+        for variant in stages.variants(loaded):
+            json.dumps(stages.stage_settings("prune", loaded, variant=variant), allow_nan=False)
             assert Path(variant.name).name == variant.name

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from configurations import BASELINE, SCENARIO, edited, told, write
 
-from budama import config, schema
+from budama.settings import schema, stages
 
 FILES = {
-    "scenario": ("config/scenarios/s.yaml", SCENARIO, config.load_scenario),
-    "baseline": ("config/baselines/small.yaml", BASELINE, config.load_baseline),
+    "scenario": ("config/scenarios/s.yaml", SCENARIO, stages.load_scenario),
+    "baseline": ("config/baselines/small.yaml", BASELINE, stages.load_baseline),
 }
 
 

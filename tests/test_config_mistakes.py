@@ -9,8 +9,8 @@ import pytest
 import yaml
 from configurations import BASELINE, SCENARIO, edited, told, write
 
-from budama import config, schema
 from budama.errors import BudamaError
+from budama.settings import schema, stages
 
 METHODS = ["coverage", "wanda", "magnitude", "taylor", "random", "fpgm", "bn_scale", "lamp", "hessian", "scratch"]
 NAME = "a name of letters, digits, _ - and . (at most 64, beginning with a letter, a digit or _)"
@@ -309,14 +309,14 @@ BAD_RECORDINGS = [
 def test_mistake_in_a_scenario_is_told_in_one_line(folder, changes, line):
     path = Path("config/scenarios/s.yaml")
     path.write_text(edited(SCENARIO, changes))
-    assert told(config.load_scenario, path) == [f"config/scenarios/s.yaml: {line}"]
+    assert told(stages.load_scenario, path) == [f"config/scenarios/s.yaml: {line}"]
 
 
 @pytest.mark.parametrize(("changes", "line"), BAD_BASELINES, ids=lambda value: str(value)[:60])
 def test_mistake_in_a_baseline_is_told_in_one_line(folder, changes, line):
     path = Path("config/baselines/small.yaml")
     path.write_text(edited(BASELINE, changes))
-    lines = told(config.load_baseline, path)
+    lines = told(stages.load_baseline, path)
     assert f"config/baselines/small.yaml: {line}" in lines
     assert len(lines) <= 2  # a name that is no name is not the file's either
 
@@ -325,14 +325,14 @@ def test_mistake_in_a_baseline_is_told_in_one_line(folder, changes, line):
 def test_file_that_is_no_configuration_is_told_in_one_line(folder, text, line):
     path = Path("config/scenarios/s.yaml")
     path.write_bytes(text)
-    assert told(config.load_scenario, path) == [f"config/scenarios/s.yaml: {line}"]
+    assert told(stages.load_scenario, path) == [f"config/scenarios/s.yaml: {line}"]
 
 
 @pytest.mark.parametrize(("changes", "line"), BAD_RECORDINGS, ids=lambda value: str(value)[:60])
 def test_mistake_in_recorded_results_is_told_in_one_line(folder, changes, line):
     Path("config/scenarios/r.json").write_text(json.dumps(yaml.safe_load(edited(json.dumps(RECORDED), changes))))
     Path("config/scenarios/r.yaml").write_text("scenario: r\nrecorded: r.json\n")
-    assert told(config.load_scenario, "config/scenarios/r.yaml") == [f"config/scenarios/r.json: {line}"]
+    assert told(stages.load_scenario, "config/scenarios/r.yaml") == [f"config/scenarios/r.json: {line}"]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_recorded_file_that_cannot_be_read_is_told_in_one_line(folder, text, lin
     if text is not None:
         Path("config/scenarios/r.json").write_text(text)
     Path("config/scenarios/r.yaml").write_text("scenario: r\nrecorded: r.json\n")
-    lines = told(config.load_scenario, "config/scenarios/r.yaml")
+    lines = told(stages.load_scenario, "config/scenarios/r.yaml")
     assert len(lines) == 1
     assert line is None or lines == [line]
 
@@ -369,7 +369,7 @@ def test_recorded_file_that_cannot_be_read_is_told_in_one_line(folder, text, lin
 def test_nothing_runs_beside_recorded_results(folder):
     Path("config/scenarios/r.json").write_text(json.dumps(RECORDED))
     Path("config/scenarios/s.yaml").write_text(SCENARIO + "recorded: r.json\n")
-    assert told(config.load_scenario, "config/scenarios/s.yaml") == [
+    assert told(stages.load_scenario, "config/scenarios/s.yaml") == [
         f"config/scenarios/s.yaml: {key} stands beside recorded, which runs nothing; leave one of them out"
         for key in ("baseline", "pruning", "finetune")
     ]
@@ -379,7 +379,7 @@ def test_all_mistakes_of_all_files_are_told_at_once(folder):
     Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.ratio": 2, "seeds": [-1], "titel": "x"}))
     Path("config/baselines/small.yaml").write_text(edited(BASELINE, {"seed": -1, "data.channels": 2}))
     with pytest.raises(BudamaError) as caught:
-        config.chosen_scenarios({"scenarios": ["first", "second", "third"]})
+        stages.chosen_scenarios({"scenarios": ["first", "second", "third"]})
     assert caught.value.lines == [
         "config/scenarios/s.yaml: titel is not a known key; did you mean title?",
         "config/scenarios/s.yaml: pruning.ratio is 2; it must be between 0 and 0.95",
@@ -402,15 +402,15 @@ def test_all_mistakes_of_all_files_are_told_at_once(folder):
 )
 def test_mistake_in_the_choice_of_scenarios_is_told_in_one_line(folder, content, line):
     with pytest.raises(BudamaError) as caught:
-        config.chosen_scenarios(content)
+        stages.chosen_scenarios(content)
     assert caught.value.lines == [f"config/config.yaml: {line}"]
 
 
 def test_missing_file_folder_and_unreadable_file_are_told_in_one_line(folder):
-    assert told(config.load_scenario, "config/none.yaml") == ["config/none.yaml: no such file"]
-    assert told(config.load_scenario, "config/scenarios") == ["config/scenarios: is a folder; it must be a file"]
-    assert told(config.load_scenario, "a\0b") == ["'a\\x00b' is not a file name"]
+    assert told(stages.load_scenario, "config/none.yaml") == ["config/none.yaml: no such file"]
+    assert told(stages.load_scenario, "config/scenarios") == ["config/scenarios: is a folder; it must be a file"]
+    assert told(stages.load_scenario, "a\0b") == ["'a\\x00b' is not a file name"]
     path = Path("config/scenarios/s.yaml")
     path.chmod(0)
     if os.geteuid() != 0:  # root reads everything
-        assert told(config.load_scenario, path) == ["config/scenarios/s.yaml: cannot be read (Permission denied)"]
+        assert told(stages.load_scenario, path) == ["config/scenarios/s.yaml: cannot be read (Permission denied)"]

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from budama import calibration, criteria, models
-from budama.dependency import Graph
 from budama.errors import BudamaError
+from budama.networks import models
+from budama.pruning import calibration, criteria
+from budama.pruning.dependency import Graph
 
 THRESHOLD = 0.25
 DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "hessian"]

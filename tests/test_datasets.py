@@ -15,13 +15,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from imagefolders import settings
 
-from budama import config, locations
-from budama.datasets import batches, build_manifest, check_disjoint, fingerprint, open_data, splits
+from budama.data import catalogue, splits
+from budama.data.batching import batches
+from budama.data.catalogue import fingerprint
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.data.splits import check_disjoint
 from budama.errors import BudamaError
+from budama.settings import stages
 
 HERE = Path(__file__).parents[1]
 needs_fashion_mnist = pytest.mark.skipif(
-    not locations.DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
+    not catalogue.DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
 )
 
 
@@ -295,7 +300,7 @@ def test_fashion_mnist_is_found_with_its_own_test_set():
     train, _ = everything(data, "train", 6000)
     assert abs(train.mean()) < 0.01
     assert abs(train.std() - 1) < 0.01
-    assert locations.SOURCES["fashion_mnist"].canonical == fingerprint({"name": "fashion_mnist", "root": None})
+    assert catalogue.SOURCES["fashion_mnist"].canonical == fingerprint({"name": "fashion_mnist", "root": None})
     assert images.shape[1:] == (1, 28, 28)
 
 
@@ -393,7 +398,7 @@ def test_a_pickle_with_a_payload_is_refused_and_not_run(tmp_path):
 
 def write_cifar(folder: Path, name: str, train: int = 10, test: int = 20) -> None:
     rng = np.random.default_rng(1)
-    *batch_names, meta = locations.SOURCES[name].files
+    *batch_names, meta = catalogue.SOURCES[name].files
     key, names = ("labels", "label_names") if name == "cifar10" else ("fine_labels", "fine_label_names")
     for file in batch_names:
         count = test if file.startswith("test") else train
@@ -408,7 +413,7 @@ def test_the_stage_writes_dataset_json_from_a_baseline_file_or_a_spec(tmp_path):
     script = HERE / "workflow" / "scripts" / "dataset.py"
     baseline = HERE / "config" / "baselines" / "digits_resnet.yaml"
     by_hand, by_spec = tmp_path / "a.json", tmp_path / "b.json"
-    spec = json.dumps(config.stage_settings("dataset", baseline=config.load_baseline(baseline)))
+    spec = json.dumps(stages.stage_settings("dataset", baseline=stages.load_baseline(baseline)))
     for arguments in (["--baseline", baseline, "--output", by_hand], ["--spec", spec, "--output", by_spec]):
         done = subprocess.run([sys.executable, script, *arguments, "--threads", "1"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -419,8 +424,8 @@ def test_the_stage_writes_dataset_json_from_a_baseline_file_or_a_spec(tmp_path):
 
 def test_building_a_manifest_needs_neither_torch_nor_scikit_learn():
     code = (
-        "import sys; from budama.datasets import build_manifest, locate, check_disjoint;"
-        f"build_manifest({settings(name='digits', image_size=None)!r}, 1);"
+        "import sys; from budama.data import catalogue, manifest, splits;"
+        f"manifest.build_manifest({settings(name='digits', image_size=None)!r}, 1);"
         "assert not {'torch', 'torchvision', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=HERE / "workflow" / "scripts")

@@ -14,7 +14,9 @@ from imagefolders import encoded, one_folder, picture, settings, train_and_val, 
 from PIL import Image
 from test_datasets import write_cifar, write_fashion_mnist, write_idx
 
-from budama.datasets import build_manifest, fingerprint, images, locate
+from budama.data import images
+from budama.data.catalogue import fingerprint, locate
+from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
 
 HERE = Path(__file__).parents[1]
@@ -103,7 +105,7 @@ def test_files_that_may_not_be_read_are_named():
         code = f"""
 import os, sys
 sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
-from budama.datasets import images
+from budama.data import images
 if os.geteuid() == 0: os.seteuid(65534)  # root may read everything
 print(images.check({str(path)!r}).reason)
 """
@@ -330,9 +332,9 @@ def test_a_download_that_fails_says_where_the_files_may_be_put(tmp_path, monkeyp
 
 def test_locating_data_takes_no_torch_and_touches_nothing(tmp_path):
     code = (
-        "import sys; from budama import locations;"
-        "[locations.locate({'name': name, 'root': None}) for name in ('digits', 'fashion_mnist', 'food101')];"
-        "locations.fingerprint({'name': 'digits', 'root': None});"
+        "import sys; from budama.data import catalogue;"
+        "[catalogue.locate({'name': name, 'root': None}) for name in ('digits', 'fashion_mnist', 'food101')];"
+        "catalogue.fingerprint({'name': 'digits', 'root': None});"
         "assert not {'torch', 'numpy', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules), sys.modules.keys()"
     )
     environment = os.environ | {"PYTHONPATH": str(HERE / "workflow" / "scripts")}

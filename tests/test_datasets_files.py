@@ -14,9 +14,12 @@ from imagefolders import encoded, one_folder, picture, settings, train_and_val, 
 from PIL import Image, ImageOps
 
 from budama import files
-from budama.datasets import augment, batches, build_manifest, decoding, images, open_data
-from budama.datasets import cache as caching
-from budama.datasets.reading import read_ahead
+from budama.data import augment, decoding, images
+from budama.data import cache as caching
+from budama.data.batching import batches
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.data.read_ahead import read_ahead
 from budama.errors import BudamaError
 
 HERE = Path(__file__).parents[1]
@@ -246,7 +249,8 @@ def test_a_full_disk_only_ends_the_keeping(root, manifest, capsys):
 import resource, signal, sys
 sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
 import json
-from budama.datasets import batches, open_data
+from budama.data.batching import batches
+from budama.data.dataset import open_data
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 data = open_data(json.load(open("dataset.json")))
 data.store
@@ -296,7 +300,8 @@ def test_two_processes_fill_one_cache_together(root, manifest, monkeypatch):
 import sys
 sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
 import json
-from budama.datasets import batches, open_data
+from budama.data.batching import batches
+from budama.data.dataset import open_data
 for images, labels in batches(open_data(json.load(open("dataset.json"))), "train", 4): pass
 """
     other = subprocess.Popen([sys.executable, "-c", code])

@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import conda_environments
-from budama import provenance, sources
+from budama.jobs import code_digest, provenance
 
 ROOT = Path(__file__).parents[1]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -76,5 +76,5 @@ def test_every_rule_that_runs_python_names_the_environment_of_its_stage():
 
 def test_all_stages_have_an_environment():
     stages = {stage for stages in conda_environments.STAGES.values() for stage in stages}
-    scripts = {path.stem for path in sources.SCRIPTS.glob("*.py")} - {"conda_environments", "config_readme"}
+    scripts = {path.stem for path in code_digest.SCRIPTS.glob("*.py")} - {"conda_environments", "config_readme"}
     assert stages == scripts

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from budama.evaluation import evaluate
-from budama.precision import resolve
+from budama.measuring.evaluation import evaluate
+from budama.measuring.precision import resolve
 
 IMAGES = torch.randn(50, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(50) % 10

@@ -11,8 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from budama import calibration, checkpoint, datasets, export, files, models, pruning
+from budama import files
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
+from budama.networks import checkpoint, export, models
+from budama.pruning import calibration, pruner
 
 FIVE = ["resnet18", "vgg11_bn", "mobilenet_v2", "efficientnet_b0", "densenet121"]
 DATA = {
@@ -22,15 +27,15 @@ DATA = {
 
 
 def manifest_of(**changes):
-    return datasets.build_manifest({"data": {**DATA, **changes}, "seed": 0}, threads=1)
+    return build_manifest({"data": {**DATA, **changes}, "seed": 0}, threads=1)
 
 
 def pruned_on_real_images(description, data, ratio=0.3):
     """A pruned model whose BatchNorm has seen real images, so that its logits are not all alike."""
     model = models.build(description, data.classes, data.input_shape)
-    batches = datasets.batches(data, data.calibration(256), 64)
+    batches = batching.batches(data, data.calibration(256), 64)
     calibration.reestimate_batchnorm(model, batches)
-    pruned = pruning.prune(model, data.input_shape, data.classes, "magnitude", {"ratio": ratio})
+    pruned = pruner.prune(model, data.input_shape, data.classes, "magnitude", {"ratio": ratio})
     calibration.reestimate_batchnorm(pruned.model, batches)
     return pruned
 
@@ -45,14 +50,14 @@ def a_few_steps(model, data):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
     def steps(count, epoch):
-        for images, labels in datasets.batches(data, "train", 64, shuffle=True, epoch=epoch, limit=count):
+        for images, labels in batching.batches(data, "train", 64, shuffle=True, epoch=epoch, limit=count):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(images), labels).backward()
             optimizer.step()
 
     model.train()
     steps(16, epoch=0)
-    calibration.reestimate_batchnorm(model.eval(), datasets.batches(data, data.calibration(256), 64))
+    calibration.reestimate_batchnorm(model.eval(), batching.batches(data, data.calibration(256), 64))
     for epoch in (1, 2):
         steps(16, epoch)
 
@@ -63,7 +68,7 @@ def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     manifest = manifest_of()
     files.write_json(folder / "dataset.json", manifest)
-    data = datasets.open_data(manifest)
+    data = open_data(manifest)
     description = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}, "weights": None}
     pruned = pruned_on_real_images(description, data)
     normalisation = {key: manifest[key] for key in ("mean", "std", "resize")}
@@ -81,7 +86,7 @@ def digits(tmp_path_factory):
 @pytest.mark.parametrize("name", ["onnx", "torch_export"])
 def test_an_exported_model_agrees_on_every_real_image_and_takes_any_batch_size(digits, tmp_path, name):
     _, data, model, _ = digits
-    batches = datasets.batches(data, "selection", 50)
+    batches = batching.batches(data, "selection", 50)
     written = export.write(tmp_path, model, [name], data.input_shape, batches)[name]
     assert written["images"] == written["top1_equal"] == len(data.split("selection"))
     assert written["max_logit_difference"] < 1e-4
@@ -109,7 +114,7 @@ def test_a_file_that_disagrees_is_an_error(digits, tmp_path, monkeypatch):
     honest = export.to_program
     monkeypatch.setattr(export, "to_program", lambda model, *rest: honest(other, *rest))
     with pytest.raises(BudamaError, match=r"model\.pt2 does not agree with PyTorch"):
-        export.write(tmp_path, model, ["torch_export"], data.input_shape, datasets.batches(data, "selection", 50))
+        export.write(tmp_path, model, ["torch_export"], data.input_shape, batching.batches(data, "selection", 50))
 
 
 def test_a_model_with_a_hook_is_not_exported(digits, tmp_path):
@@ -144,7 +149,7 @@ def test_the_example_classifies_an_image_as_the_pipeline_does(digits, tmp_path, 
     monkeypatch.setattr(sys, "path", list(sys.path))
     runpy.run_path(str(tmp_path / "load_example.py"), run_name="__main__")
     told = [line.split("  ")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
-    images = next(iter(datasets.batches(data, "selection", 8)))[0]
+    images = next(iter(batching.batches(data, "selection", 8)))[0]
     with torch.no_grad():
         expected = [data.class_names[label] for label in model(images).argmax(1)]
     assert told == expected
@@ -162,7 +167,7 @@ def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path, monkeypatch):
                 part = photo[10 * number :, 25 * number :]
                 Image.fromarray(part).save(tmp_path / "data" / split / label / f"{split}{number}.png")
     manifest = manifest_of(name="image_folder", root=str(tmp_path / "data"), image_size=64, test=None, selection=0.3)
-    data = datasets.open_data(manifest)
+    data = open_data(manifest)
     description = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}, "weights": None}
     recipe = {
         "model": description, "classes": 2, "input_shape": list(data.input_shape), "class_names": ["a", "b"],
@@ -173,7 +178,7 @@ def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path, monkeypatch):
     script = (tmp_path / "load_example.py").read_text().split("model = checkpoint")[0]
     namespace = {"__file__": str(tmp_path / "load_example.py")}
     exec(compile(script, "load_example.py", "exec"), namespace)
-    images = next(iter(datasets.batches(data, "test", 8)))[0]
+    images = next(iter(batching.batches(data, "test", 8)))[0]
     read = torch.cat([namespace["read"](tmp_path / "data" / path) for path in data.split("test").paths])
     assert read.shape == images.shape
     assert (read - images).abs().max() < 2 / 255 / min(data.std)  # pixels are rounded to 8 bits at different places
@@ -209,11 +214,11 @@ def test_the_stage_passes_on_that_a_method_is_unavailable(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("architecture", FIVE)
 def test_five_architectures_pruned_by_30_percent_agree_on_every_real_image(architecture, tmp_path):
-    data = datasets.open_data(manifest_of(image_size=64, channels=3))
+    data = open_data(manifest_of(image_size=64, channels=3))
     description = {"source": "torchvision", "name": architecture, "arguments": {}, "weights": None}
     model = pruned_on_real_images(description, data).model
     a_few_steps(model, data)
-    everything = [batch for name in ("train", "selection", "test") for batch in datasets.batches(data, name, 128)]
+    everything = [batch for name in ("train", "selection", "test") for batch in batching.batches(data, name, 128)]
     written = export.write(tmp_path, model, ["onnx", "torch_export"], data.input_shape, everything)
     for name, about in written.items():
         print(architecture, name, about)

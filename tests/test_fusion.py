@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from budama import config, fusion, kernels, models, training
-from budama.datasets import build_manifest
-from budama.datasets.opened import open_data
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.networks import models
+from budama.settings import stages
+from budama.training import fusion, kernels, loop
 
 pytestmark = pytest.mark.skipif(kernels.openmp() is None, reason="PyTorch computes without GNU's OpenMP library here")
 KINDS = ("norm", "relu", "residual")
@@ -217,28 +219,28 @@ SETTINGS = {
 
 
 def test_training_with_kernels_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "FUSED_FROM", 0)
-    settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
+    monkeypatch.setattr(loop, "FUSED_FROM", 0)
+    settings = stages.load_baseline("config/baselines/digits_resnet.yaml").data
     data = open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
     description = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8, "width": 11}, "weights": None}
 
     def trained(**how):
         model = models.build(description, data.classes, data.input_shape, seed=0)
-        return model, training.train(model, data, SETTINGS, seed=0, **how)
+        return model, loop.train(model, data, SETTINGS, seed=0, **how)
 
     whole, result = trained()
     assert result.selection_accuracy_percent > result.start_accuracy_percent + 30
-    run = training._Loop.run
+    run = loop._Loop.run
 
     def interrupted(loop, epoch):
         if epoch == 3:
             raise KeyboardInterrupt
         run(loop, epoch)
 
-    monkeypatch.setattr(training._Loop, "run", interrupted)
+    monkeypatch.setattr(loop._Loop, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained(progress_dir=tmp_path)
-    monkeypatch.setattr(training._Loop, "run", run)
+    monkeypatch.setattr(loop._Loop, "run", run)
     resumed, _ = trained(progress_dir=tmp_path)
     for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values()):
         assert torch.equal(one, other), name

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from budama import gradients, models
+from budama.networks import gradients, models
 
 PROGRAM = Path(__file__).with_name("gradients_of_shapes.py")
 LESSER = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # a better processor plays a lesser one

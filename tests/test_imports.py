@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from budama import imports
+from budama import slow_imports
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "workflow/scripts"
@@ -71,7 +71,7 @@ def test_a_stage_loads_nothing_that_it_does_not_use(loaded, stage):
 def test_a_package_that_was_kept_away_can_be_imported_afterwards():
     code = """
 import sys
-from budama.imports import without
+from budama.slow_imports import without
 with without("timm", "json"):
     import json  # loaded already: it stays
     try:
@@ -90,7 +90,7 @@ def test_a_counter_of_torchs_is_as_it_was_after_running_without_the_compiler():
     from torch.utils import flop_counter
 
     before = flop_counter._FlopCounterMode.__torch_dispatch__
-    with imports.without_compiler(flop_counter._FlopCounterMode):
+    with slow_imports.without_compiler(flop_counter._FlopCounterMode):
         assert flop_counter._FlopCounterMode.__torch_dispatch__ is not before
         with flop_counter.FlopCounterMode(display=False) as counter:
             torch.ones(2, 3) @ torch.ones(3, 4)

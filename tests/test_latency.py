@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from budama import latency
 from budama.errors import BudamaError
-from budama.latency import compare, median_ratio
-from budama.resources import MIB, clocks, energy_mj_per_image, peak_memory_mib
-from budama.stopwatch import free_threads
+from budama.measuring import latency
+from budama.measuring.latency import compare, median_ratio
+from budama.measuring.resources import MIB, clocks, energy_mj_per_image, peak_memory_mib
+from budama.measuring.stopwatch import free_threads
 
 
 @pytest.fixture(scope="module", autouse=True)

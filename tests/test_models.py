@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from budama import models
 from budama.errors import BudamaError
+from budama.networks import models
 
 SMALL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8, "width": 4}, "weights": None}
 
@@ -79,7 +79,9 @@ def test_the_seed_alone_decides_the_weights_and_the_callers_random_state_stays()
 
 
 def test_a_model_of_budama_needs_no_torchvision():
-    code = "import sys; from budama import models, checkpoint; models.build(" + repr(SMALL) + ", 5, (1, 8, 8)); "
+    code = (
+        "import sys; from budama.networks import models, checkpoint; models.build(" + repr(SMALL) + ", 5, (1, 8, 8)); "
+    )
     code += "assert not {'torchvision', 'timm', 'torch_pruning'} & set(sys.modules), sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": "workflow/scripts"})
 

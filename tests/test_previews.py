@@ -2,7 +2,9 @@
 
 import pytest
 
-from budama import config, models, previews, pruning
+from budama.networks import models
+from budama.pruning import preview, pruner
+from budama.settings import stages
 
 MODEL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}, "weights": None}
 PRUNING = {"methods": ["wanda"], "ratio": 0.5, "scope": "layerwise", "match": "channels", "steps": 1, "max_ratio": 0.95}
@@ -13,10 +15,10 @@ def data(**others):
 
 
 def test_the_figures_are_those_of_the_run():
-    preview = previews.preview(MODEL, data(), PRUNING)
+    shown = preview.preview(MODEL, data(), PRUNING)
     model = models.build(MODEL, 10, (3, 32, 32), seed=4)
-    pruned = pruning.prune(model, (3, 32, 32), 10, "random", {**PRUNING, "seed": 1})
-    (after,) = preview["after"]
+    pruned = pruner.prune(model, (3, 32, 32), 10, "random", {**PRUNING, "seed": 1})
+    (after,) = shown["after"]
     assert (after["parameters"], after["size_mib"], after["gmacs"]) == (
         pruned.after.parameters,
         pruned.after.size_mib,
@@ -27,33 +29,33 @@ def test_the_figures_are_those_of_the_run():
 
 
 def test_every_ratio_has_its_figures():
-    after = previews.preview(MODEL, data(), {**PRUNING, "ratio": [0.2, 0.5], "match": "macs"})["after"]
+    after = preview.preview(MODEL, data(), {**PRUNING, "ratio": [0.2, 0.5], "match": "macs"})["after"]
     assert [row["ratio"] for row in after] == [0.2, 0.5]
     assert [row["gmacs_change_percent"] for row in after] == pytest.approx([-20, -50], abs=0.5)
 
 
 def test_global_pruning_is_marked_as_an_estimate():
-    preview = previews.preview(MODEL, data(), {**PRUNING, "scope": "global"})
-    assert preview["criterion"] == "magnitude of random weights"
-    assert preview["after"][0]["estimate"]
+    shown = preview.preview(MODEL, data(), {**PRUNING, "scope": "global"})
+    assert shown["criterion"] == "magnitude of random weights"
+    assert shown["after"][0]["estimate"]
 
 
 def test_a_folder_that_is_not_there_yet_gives_an_estimate(tmp_path):
-    shape, classes, known = previews.expected(data(name="image_folder", root=str(tmp_path / "none"), image_size=64))
+    shape, classes, known = preview.expected(data(name="image_folder", root=str(tmp_path / "none"), image_size=64))
     assert (shape, classes, known) == ((3, 64, 64), 1000, False)
     for name in ("cat", "dog", "emu"):
         (tmp_path / "train" / name).mkdir(parents=True)
-    assert previews.expected(data(name="image_folder", root=str(tmp_path)))[1:] == (3, True)
+    assert preview.expected(data(name="image_folder", root=str(tmp_path)))[1:] == (3, True)
 
 
 def test_ts5_gives_what_its_published_table_says():
     """EfficientNet-B4, 10 % of every layer's channels: 18.8 % of the parameters, and 18.7 % of the MiB, which hold
     BatchNorm's buffers too. The MACs of that table (4.61 G) count 0.03 G more than ptflops 0.7.5 does (4.58 G)."""
-    scenario = config.load_scenario("config/scenarios/ts5.yaml")
-    preview = previews.preview(*config.stage_settings("preview", scenario).values())
-    (after,) = preview["after"]
-    assert (preview["classes"], preview["input_shape"]) == (101, [3, 380, 380])
-    assert (round(preview["before"]["size_mib"], 2), round(after["size_mib"], 2)) == (68.11, 55.34)
+    scenario = stages.load_scenario("config/scenarios/ts5.yaml")
+    shown = preview.preview(*stages.stage_settings("preview", scenario).values())
+    (after,) = shown["after"]
+    assert (shown["classes"], shown["input_shape"]) == (101, [3, 380, 380])
+    assert (round(shown["before"]["size_mib"], 2), round(after["size_mib"], 2)) == (68.11, 55.34)
     assert after["size_change_percent"] == pytest.approx(-18.747, abs=0.001)
     assert after["parameters_change_percent"] == pytest.approx(-18.808, abs=0.001)
-    assert (round(preview["before"]["gmacs"], 2), round(after["gmacs"], 2)) == (4.58, 3.73)
+    assert (round(shown["before"]["gmacs"], 2), round(after["gmacs"], 2)) == (4.58, 3.73)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from budama import localdata, provenance, sources
 from budama.errors import BudamaError
+from budama.jobs import code_digest, provenance, user_files
 
 STAGES = (
     *[
@@ -27,7 +27,7 @@ STAGES = (
         "preview",
     ],
 )
-SCRIPTS = Path(provenance.__file__).parents[1]
+SCRIPTS = Path(provenance.__file__).parents[2]
 
 CODE = '''
 """What it does."""
@@ -43,7 +43,7 @@ def area(radius):
 def digest_of(folder, text):
     path = folder / "code.py"
     path.write_text(text)
-    return sources.code(path)
+    return code_digest.code(path)
 
 
 @pytest.mark.parametrize(
@@ -80,26 +80,31 @@ def test_a_spec_tells_swapped_values_apart():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_its_script_and_what_it_imports(stage):
-    names = {path.relative_to(SCRIPTS).as_posix() for path in sources.modules(stage)}
+    names = {path.relative_to(SCRIPTS).as_posix() for path in code_digest.modules(stage)}
     assert f"{stage}.py" in names
     assert "budama/files.py" in names
-    assert not names & {"budama/config.py", "budama/cli.py", "budama/progress.py", "budama/provenance.py"}
+    assert not names & {
+        "budama/settings/stages.py",
+        "budama/jobs/command_line.py",
+        "budama/progress.py",
+        "budama/jobs/provenance.py",
+    }
 
 
 def test_imports_inside_functions_and_computed_ones_are_seen():
-    names = {path.relative_to(SCRIPTS).as_posix() for path in sources.modules("prune")}
-    assert {"budama/datasets/batching.py", "budama/criteria/data.py", "budama/evaluation.py"} <= names
+    names = {path.relative_to(SCRIPTS).as_posix() for path in code_digest.modules("prune")}
+    assert {"budama/data/batching.py", "budama/pruning/criteria/data.py", "budama/measuring/evaluation.py"} <= names
 
 
 def test_building_a_manifest_does_not_depend_on_how_batches_are_made():
-    names = {path.relative_to(SCRIPTS).as_posix() for path in sources.modules("dataset")}
-    assert "budama/datasets/manifest.py" in names
-    assert "budama/datasets/batching.py" not in names
+    names = {path.relative_to(SCRIPTS).as_posix() for path in code_digest.modules("dataset")}
+    assert "budama/data/manifest.py" in names
+    assert "budama/data/batching.py" not in names
 
 
 @pytest.mark.parametrize("stage", ["aggregate", "report", "index"])
 def test_stages_without_a_model_need_no_torch(stage):
-    assert not {"torch", "torchvision", "timm", "torch_pruning"} & sources.packages(stage)
+    assert not {"torch", "torchvision", "timm", "torch_pruning"} & code_digest.packages(stage)
 
 
 def test_the_versions_that_decide_pruning_are_in_its_spec():
@@ -124,7 +129,8 @@ def _nothing_is_installed(name):
 
 def test_planning_and_the_environment_need_no_torch():
     program = (
-        "import sys; from budama import config, localdata, provenance; provenance.spec('prune', {});"
+        "import sys, budama.settings.stages, budama.jobs.user_files; from budama.jobs import provenance;"
+        "provenance.spec('prune', {});"
         "print(provenance.environment()['cpu']); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=SCRIPTS, capture_output=True, text=True)
@@ -158,7 +164,7 @@ def images(tmp_path, monkeypatch):
 
 def folder_digest(images):
     data = {"name": "image_folder", "root": str(images), "protocol": "full"}
-    return localdata.facts("dataset", {"data": data}, "config/baselines/mine.yaml")["images"]
+    return user_files.facts("dataset", {"data": data}, "config/baselines/mine.yaml")["images"]
 
 
 def test_touched_images_are_the_same(images):
@@ -205,7 +211,7 @@ def replace(images):
 
 @pytest.mark.parametrize("edit", [add, remove, rename, add_a_class, replace])
 def test_changed_images_are_seen_where_there_are_too_many_to_read(images, monkeypatch, edit):
-    monkeypatch.setattr(localdata, "LARGEST_COUNT", 3)
+    monkeypatch.setattr(user_files, "LARGEST_COUNT", 3)
     before = folder_digest(images)
     edit(images)
     assert folder_digest(images) != before
@@ -224,7 +230,7 @@ def test_links_in_a_circle_end(images):
 
 def test_an_image_is_read_once(images, monkeypatch):
     before = folder_digest(images)
-    monkeypatch.setattr(localdata.files, "sha256", None)
+    monkeypatch.setattr(user_files.files, "sha256", None)
     assert folder_digest(images) == before
 
 
@@ -232,7 +238,7 @@ def test_missing_imagenet_is_one_line_that_says_where_it_must_lie(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     data = {"name": "imagenet", "root": "data/imagenet", "protocol": "full"}
     with pytest.raises(BudamaError) as told:
-        localdata.facts("dataset", {"data": data}, "config/baselines/resnet50_imagenet.yaml")
+        user_files.facts("dataset", {"data": data}, "config/baselines/resnet50_imagenet.yaml")
     (line,) = told.value.lines
     for word in ("config/baselines/resnet50_imagenet.yaml", "data.root", "data/imagenet", "train/", "val/"):
         assert word in line
@@ -242,7 +248,7 @@ def test_missing_weights_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = {"source": "torchvision", "name": "resnet18", "weights": "weights/mine.safetensors"}
     with pytest.raises(BudamaError, match=r"mine\.yaml: model\.weights is weights/mine\.safetensors"):
-        localdata.facts("baseline", {"model": model}, "mine.yaml")
+        user_files.facts("baseline", {"model": model}, "mine.yaml")
 
 
 def test_changed_weights_are_seen_and_touched_ones_are_not(tmp_path, monkeypatch):
@@ -250,23 +256,23 @@ def test_changed_weights_are_seen_and_touched_ones_are_not(tmp_path, monkeypatch
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"one")
     settings = {"model": {"source": "torchvision", "name": "resnet18", "weights": "mine.safetensors"}}
-    before = localdata.facts("baseline", settings, "mine.yaml")
+    before = user_files.facts("baseline", settings, "mine.yaml")
     os.utime(weights, (1, 1))
-    assert localdata.facts("baseline", settings, "mine.yaml") == before
+    assert user_files.facts("baseline", settings, "mine.yaml") == before
     weights.write_bytes(b"two")
-    assert localdata.facts("baseline", settings, "mine.yaml") != before
+    assert user_files.facts("baseline", settings, "mine.yaml") != before
 
 
 def test_a_changed_model_of_the_users_own_is_seen_and_a_comment_in_it_is_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mynet.py").write_text("def build():\n    return 1\n")
     settings = {"model": {"source": "python", "name": "mynet:build", "weights": None}}
-    before = localdata.facts("baseline", settings, "mine.yaml")
+    before = user_files.facts("baseline", settings, "mine.yaml")
     assert before
     (tmp_path / "mynet.py").write_text("# mine\ndef build():\n    return 1\n")
-    assert localdata.facts("baseline", settings, "mine.yaml") == before
+    assert user_files.facts("baseline", settings, "mine.yaml") == before
     (tmp_path / "mynet.py").write_text("def build():\n    return 2\n")
-    assert localdata.facts("baseline", settings, "mine.yaml") != before
+    assert user_files.facts("baseline", settings, "mine.yaml") != before
 
 
 def test_a_folder_that_cannot_be_written_costs_no_run(images, monkeypatch):

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from budama import calibration, criteria, models, pruning
-from budama.dependency import Graph
 from budama.errors import BudamaError
+from budama.networks import models
+from budama.pruning import calibration, criteria, pruner
+from budama.pruning.dependency import Graph
 
 METHODS = list(criteria.CRITERIA)
 RESNET = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 14}, "weights": None}
@@ -24,7 +25,7 @@ def settings(ratio=0.5, **others):
 def prune(net, method="magnitude", shape=small_nets.SHAPE, classes=small_nets.CLASSES, **options):
     data = {"statistics": options.pop("statistics", None), "recalibrate": options.pop("recalibrate", None)}
     fresh = options.pop("fresh", None)
-    return pruning.prune(net, shape, classes, method, settings(**options), fresh=fresh, **data)
+    return pruner.prune(net, shape, classes, method, settings(**options), fresh=fresh, **data)
 
 
 def collect(net):

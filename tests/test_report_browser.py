@@ -12,7 +12,7 @@ from reports import document, from_record, grid, sample, single
 from budama import files
 from budama.reporting import overview, render
 from budama.reporting.language import Language
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 BROWSER = Path(__file__).with_name("browser")
 CHROMIUM = next(

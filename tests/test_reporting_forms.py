@@ -16,7 +16,7 @@ from reports import ROOT, document, from_record, grid, sample, single
 from budama import files
 from budama.reporting import inline, overview, render
 from budama.reporting.language import Language
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -266,7 +266,7 @@ def test_nine_methods_three_ratios_and_five_seeds_render_in_time(tmp_path):
 
 
 def test_a_report_imports_no_torch():
-    code = "import sys; import report, index, budama.reporting.plots; sys.exit('torch' in sys.modules)"
+    code = "import sys; import report, index, budama.reporting.figures.plots; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow/scripts", check=True)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from imagefolders import picture
 from PIL import Image
 
-from budama.datasets import resampling
+from budama.data import resampling
 
 SCALE, OFFSET = np.array([0.017, 0.018, 0.019], np.float32), np.array([-2.1, -2.0, -1.8], np.float32)
 

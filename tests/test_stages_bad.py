@@ -17,7 +17,13 @@ import torch
 import yaml
 from imagefolders import train_and_val
 
-from budama import calibration, checkpoint, cli, datasets, files, models
+from budama import files
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.jobs import command_line
+from budama.networks import checkpoint, models
+from budama.pruning import calibration
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 SHAPE = (1, 8, 8)
@@ -89,11 +95,11 @@ def good(tmp_path_factory):
         files.write_text(folder / f"config/{name}.yaml", yaml.safe_dump(content))
     data = {"name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full"}
     data |= {"selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None}
-    manifest = datasets.build_manifest({"data": data, "seed": 0}, threads=1)
+    manifest = build_manifest({"data": data, "seed": 0}, threads=1)
     files.write_json(folder / "dataset.json", manifest)
     save(folder / "model", BASELINE["model"])
-    opened = datasets.open_data(manifest)
-    batches = datasets.batches(opened, opened.calibration(128), 64)
+    opened = open_data(manifest)
+    batches = batching.batches(opened, opened.calibration(128), 64)
     calibration.collect(checkpoint.load(folder / "model"), batches, threshold=0.25, device="cpu").save(
         folder / "calibration.safetensors"
     )
@@ -127,7 +133,7 @@ def run(stage, *more):
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", argv)
-        patch.setattr(cli, "_end", lambda: sys.exit(0))
+        patch.setattr(command_line, "_end", lambda: sys.exit(0))
         patch.setattr(sys, "path", list(sys.path))
         with pytest.raises(SystemExit) as end:
             runpy.run_path(argv[0], run_name="__main__")

@@ -18,11 +18,15 @@ import psutil
 import pytest
 import torch
 
-from budama import checkpoint, cli, config, files, resume
-from budama.datasets import build_manifest
-from budama.datasets.opened import open_data
-from budama.evaluation import evaluate
-from budama.training import batches
+from budama import files
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.jobs import command_line
+from budama.measuring.evaluation import evaluate
+from budama.networks import checkpoint
+from budama.settings import stages
+from budama.training import resume
+from budama.training.loop import batches
 
 BASELINE = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8, "width": 8}, "weights": None}
 TRAIN = {
@@ -37,7 +41,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
+    settings = stages.load_baseline("config/baselines/digits_resnet.yaml").data
     path = tmp_path_factory.mktemp("data") / "dataset.json"
     files.write_json(path, build_manifest({"data": settings, "seed": 0}, threads=1))
     return path
@@ -74,7 +78,7 @@ def run(*where, code=0, **how):
     argv, said, handler = command(*where, **how)[len(PYTHON) :], io.StringIO(), signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", argv)
-        patch.setattr(cli, "_end", lambda: sys.exit(0))
+        patch.setattr(command_line, "_end", lambda: sys.exit(0))
         with pytest.raises(SystemExit) as end:
             runpy.run_path(argv[0], run_name="__main__")
     signal.signal(signal.SIGTERM, handler)

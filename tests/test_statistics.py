@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budama.statistics import (
+from budama.results.significance import (
     Candidate,
     against_random,
     better_p,

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from budama import config, resume
-from budama.datasets import build_manifest
-from budama.datasets.opened import open_data
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
-from budama.evaluation import evaluate
-from budama.optimisation import Optimizer, WeightAverage, learning_rate, loss_sum, tensors
-from budama.training import batches, train
+from budama.measuring.evaluation import evaluate
+from budama.settings import stages
+from budama.training import resume
+from budama.training.loop import batches, train
+from budama.training.optimisation import Optimizer, WeightAverage, learning_rate, loss_sum, tensors
 
 SETTINGS = {
     "epochs": 3, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
@@ -37,7 +38,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def data():
-    settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
+    settings = stages.load_baseline("config/baselines/digits_resnet.yaml").data
     return open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
 
 
@@ -310,7 +311,7 @@ def test_optimizers_are_those_of_torch(kind, momentum):
 def test_training_does_not_wait_for_the_import_of_a_compiler_that_it_does_not_use():
     code = """if True:
         import sys; from test_training import *
-        settings = config.load_baseline("config/baselines/digits_resnet.yaml").data
+        settings = stages.load_baseline("config/baselines/digits_resnet.yaml").data
         data = open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
         run(data, epochs=1, **EVERYTHING)
         print([name for name in ("torch._dynamo", "torchvision", "sklearn", "scipy") if name in sys.modules])"""
@@ -390,7 +391,7 @@ def test_the_averaged_weights_are_the_ones_judged_and_kept(data):
 
 
 def test_the_trained_model_has_no_hooks_and_no_gradients(data):
-    from budama.hooks import check_no_hooks
+    from budama.networks.hooks import check_no_hooks
 
     model, _ = run(data, epochs=1, **EVERYTHING)
     check_no_hooks(model)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from budama import models, pruning, rounding, widths
+from budama.measuring import widths
+from budama.networks import models
+from budama.pruning import pruner, rounding
 
 STAGE = Path(__file__).parents[1] / "workflow/scripts"
 
@@ -60,7 +62,7 @@ def test_every_width_is_timed_beside_the_widest():
 def test_pruning_keeps_to_the_multiples_that_the_machine_likes():
     model = models.build({"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}}, 10, (1, 8, 8))
     asked = {"ratio": 0.3, "round_to": "auto", "widths": curve(in_steps_of(4))}
-    pruned = pruning.prune(model, (1, 8, 8), 10, "magnitude", asked)
+    pruned = pruner.prune(model, (1, 8, 8), 10, "magnitude", asked)
     assert pruned.round_to == 4
     assert {layer["after"] % 4 for layer in pruned.layers if layer["name"] != "fc"} == {0}
     assert any(layer["after"] < layer["before"] for layer in pruned.layers)

@@ -17,7 +17,9 @@ import psutil
 import pyarrow.parquet
 from safetensors import safe_open
 
-from budama import checkpoint, files, resume
+from budama import files
+from budama.networks import checkpoint
+from budama.training import resume
 
 STAGE = re.compile(r"workflow/scripts/(\w+)\.py$")
 TOPS = ("results", "reports")

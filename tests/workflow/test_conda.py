@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import conda_environments
-from budama import provenance
+from budama.jobs import provenance
 
 # Making environments downloads gigabytes.
 pytestmark = [

@@ -129,7 +129,7 @@ def test_a_failed_run_takes_the_line_away(folder):
 
 
 def test_bars_of_other_packages_stay_out_of_logs(tmp_path):
-    code = "from budama import cli; cli.run(lambda: list(__import__('tqdm').tqdm(range(3))))"
+    code = "from budama.jobs import command_line; command_line.run(lambda: list(__import__('tqdm').tqdm(range(3))))"
     told = {**os.environ, "PYTHONPATH": str(chain.ROOT / "workflow/scripts")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=told, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

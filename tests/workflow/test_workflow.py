@@ -10,7 +10,7 @@ import chain
 import pytest
 import yaml
 
-from budama import sources
+from budama.jobs import code_digest
 
 ROOT = chain.ROOT
 
@@ -45,7 +45,7 @@ def test_everything_that_a_stage_loads_is_in_its_digest(finished):
     seen = [json.loads(path.read_text()) for path in (finished / "trace").glob("*.json")]
     assert {run["stage"] for run in seen} >= {"dataset", "baseline", "calibrate", "prune", "finetune", "benchmark"}
     for run in seen:
-        files = {path.relative_to(sources.SCRIPTS) for path in sources.modules(run["stage"], leave_out=())}
+        files = {path.relative_to(code_digest.SCRIPTS) for path in code_digest.modules(run["stage"], leave_out=())}
         known = {".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files}
         assert set(run["modules"]) <= known, run["stage"]
 

@@ -11,8 +11,8 @@ sys.path.insert(0, Path(workflow.basedir, "workflow/scripts").as_posix())
 # Jobs call `python`: the one that runs Snakemake, or the one of the conda environment, which comes before it.
 os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), os.getenv("PATH", "")]))
 
-from budama import config as settings
-from budama import localdata, provenance, terminal
+from budama.jobs import provenance, terminal, user_files
+from budama.settings import stages
 from budama.errors import BudamaError
 
 # The log of a job that a signal ended (a crash, the system's out-of-memory killer) says which; Ctrl-C and SIGTERM are meant.
@@ -48,22 +48,22 @@ def told(function):
     return telling
 
 
-CHOSEN = [chosen.name for chosen in told(settings.chosen_scenarios)(config)]
+CHOSEN = [chosen.name for chosen in told(stages.chosen_scenarios)(config)]
 
 
 @functools.cache
 @told
 def scenario(name):
-    known = settings.find_scenarios()
+    known = stages.find_scenarios()
     if name not in known:
         raise BudamaError(f"config/scenarios: no file has the scenario {name}; known are {', '.join(known)}")
-    return settings.load_scenario(known[name])
+    return stages.load_scenario(known[name])
 
 
 @functools.cache
 @told
 def baseline(name):
-    return settings.load_baseline(f"config/baselines/{name}.yaml")
+    return stages.load_baseline(f"config/baselines/{name}.yaml")
 
 
 def baseline_of(wildcards):
@@ -79,8 +79,8 @@ def spec(stage):
     def spec_of(wildcards):
         owner = baseline_of(wildcards)
         whole = scenario(wildcards.scenario) if wildcards.get("scenario") else None
-        values = settings.stage_settings(stage, whole, owner, *variant_and_seed(wildcards))
-        return provenance.spec(stage, values, localdata.facts(stage, values, (owner or whole).path))
+        values = stages.stage_settings(stage, whole, owner, *variant_and_seed(wildcards))
+        return provenance.spec(stage, values, user_files.facts(stage, values, (owner or whole).path))
 
     return spec_of
 
@@ -90,7 +90,7 @@ def users_files(wildcards):
     """No input: planning stops here, with a line, where the images or weights that a baseline names are missing."""
     owner = baseline_of(wildcards)
     for stage in ("dataset", "baseline"):
-        localdata.facts(stage, settings.stage_settings(stage, baseline=owner), owner.path)
+        user_files.facts(stage, stages.stage_settings(stage, baseline=owner), owner.path)
     return []
 
 
@@ -121,7 +121,7 @@ def of_pruned(file):
 def pruned(name, file):
     """Files of a scenario's pruned models by VARIANT/seed-N; seeds share one where the method does not depend on it."""
     return {
-        f"{variant.name}/seed-{seed}": f"results/scenarios/{name}/{settings.place(variant, seed)}/{file}"
+        f"{variant.name}/seed-{seed}": f"results/scenarios/{name}/{stages.place(variant, seed)}/{file}"
         for variant, seed in runs(name)
     }
 
@@ -139,7 +139,7 @@ def exported(name):
 
 def runs(name):
     """A scenario's variants, each with every seed."""
-    return [(variant, seed) for variant in settings.variants(scenario(name)) for seed in scenario(name).seeds]
+    return [(variant, seed) for variant in stages.variants(scenario(name)) for seed in scenario(name).seeds]
 
 
 def labelled(files):
@@ -207,8 +207,8 @@ def compared_as_they_are(wildcards):
 @told
 def report_spec(wildcards):
     """As for other stages, and the content of what is compared with but not an input."""
-    values = settings.stage_settings("report", scenario(wildcards.scenario))
-    return provenance.spec("report", values, {path: localdata.content(Path(path)) for path in compared(wildcards)[1]})
+    values = stages.stage_settings("report", scenario(wildcards.scenario))
+    return provenance.spec("report", values, {path: user_files.content(Path(path)) for path in compared(wildcards)[1]})
 
 
 def products_of_chosen(wildcards):
@@ -261,7 +261,7 @@ def explain_failures():
 def by_hand(job):
     """A job's command with the names of its configuration in place of the spec, and without the log."""
     command, _, _ = job.shellcmd.partition(" > ")
-    variant, seed = variant_and_seed(job.wildcards) if job.rule.name in settings.VARIANT_STAGES else (None, None)
+    variant, seed = variant_and_seed(job.wildcards) if job.rule.name in stages.VARIANT_STAGES else (None, None)
     owner = scenario(job.wildcards.scenario) if job.wildcards.get("scenario") else baseline_of(job.wildcards)
     names = ["--scenario" if owner.path.parent.name == "scenarios" else "--baseline", owner.path.as_posix()]
     names += ["--variant", variant] if variant else []

@@ -7,15 +7,17 @@ alone; writes results.csv, results.parquet and results.json. Needs no torch.
 import csv
 from pathlib import Path
 
-from budama import cli, files, labels, rows
+from budama import files
 from budama.errors import BudamaError
+from budama.jobs import command_line
+from budama.results import labels, rows
 
 MEASURED = ("dataset", "baseline_metrics", "baseline_history", "benchmark", "pruning", "finetuned")
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "aggregate")
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "aggregate")
     parser.add_argument("--dataset", metavar="FILE", help="dataset.json")
     parser.add_argument("--baseline-metrics", metavar="FILE", help="metrics.json of the baseline")
     parser.add_argument("--baseline-history", metavar="FILE", help="history.csv of the baseline")
@@ -25,18 +27,18 @@ def main() -> None:
     parser.add_argument("--exported", nargs="*", default=[], metavar="VARIANT/seed-N=DIR", help="folders of exports")
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="where the three files go")
     args = parser.parse_args()
-    settings = cli.settings(args)
+    settings = command_line.settings(args)
     rows.write(recorded(settings) if settings["recorded"] else measured(settings, args), args.output_dir)
 
 
 def recorded(settings: dict) -> dict:
-    from budama.recorded import aggregate
+    from budama.results.recorded import aggregate
 
     return aggregate(settings)
 
 
 def measured(settings: dict, args) -> dict:
-    from budama.aggregation import Measured, aggregate
+    from budama.results.aggregation import Measured, aggregate
 
     missing = [f"--{name.replace('_', '-')}" for name in MEASURED if not getattr(args, name)]
     if missing:
@@ -65,4 +67,4 @@ def history(path: str | Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -4,41 +4,44 @@ Reads dataset.json; writes a checkpoint, history.csv (a row an epoch) and metric
 interruption, it goes on from its last finished epoch. On several GPUs: torchrun --nproc-per-node N baseline.py …
 """
 
-from budama import cli, files, outcome
+from budama import files
 from budama.errors import BudamaError
+from budama.jobs import command_line
+from budama.training import records
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "baseline")
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "baseline")
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
-    outcome.add_outputs(parser)
-    cli.add_compute(parser)
+    records.add_outputs(parser)
+    command_line.add_compute(parser)
     args = parser.parse_args()
-    settings = cli.settings(args)
-    manifest, progress = files.read_json(args.dataset), outcome.progress_dir(args)
+    settings = command_line.settings(args)
+    manifest, progress = files.read_json(args.dataset), records.progress_dir(args)
 
-    from budama import checkpoint, distributed, models, resume, training
-    from budama.datasets.opened import open_data
+    from budama.data.dataset import open_data
+    from budama.networks import checkpoint, models
+    from budama.training import distributed, loop, resume
 
-    with distributed.job(cli.device(args)) as device:
+    with distributed.job(command_line.device(args)) as device:
         data = open_data(manifest)
         model = models.build(settings["model"], data.classes, data.input_shape, seed=settings["seed"])
         if settings["train"]["epochs"] == 0:
             check_classifier(settings["model"], models.find_classifier(model, data.classes), data.classes)
-        result = training.train(
+        result = loop.train(
             model, data, settings["train"], seed=settings["seed"], device=device, augment=manifest["augment"],
-            progress_dir=progress, inputs=outcome.inputs("baseline", settings, args.dataset),
+            progress_dir=progress, inputs=records.inputs("baseline", settings, args.dataset),
         )  # fmt: skip
         if distributed.writes():
             checkpoint.save(args.output, model.cpu(), recipe=recipe(settings["model"], manifest))
-            outcome.write(args, settings["seed"], result)
+            records.write(args, settings["seed"], result)
             resume.discard(progress)
 
 
 def check_classifier(model: dict, classifier: str, classes: int) -> None:
     """Refuse to keep the weights as they are where the classifier is none of theirs: nothing would ever train it."""
-    from budama import weights
+    from budama.networks import weights
 
     found = weights.classes(model, classifier)
     if found not in (None, classes):
@@ -61,4 +64,4 @@ def recipe(model: dict, manifest: dict) -> dict:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -7,33 +7,36 @@ how far the clock can be trusted.
 
 from pathlib import Path
 
-from budama import cli, files, labels, provenance
+from budama import files
 from budama.errors import BudamaError
+from budama.jobs import command_line, provenance
+from budama.results import labels
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "benchmark")
-    cli.add_compute(parser)
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "benchmark")
+    command_line.add_compute(parser)
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--baseline", dest="unpruned", required=True, metavar="DIR", help="the baseline's checkpoint")
     parser.add_argument("--model", nargs="+", default=[], metavar="VARIANT/seed-N=DIR", help="fine-tuned checkpoints")
     parser.add_argument("--output", required=True, metavar="FILE", help="benchmark.json")
     args = parser.parse_args()
-    settings = cli.settings(args)
+    settings = command_line.settings(args)
     folders = {"baseline": Path(args.unpruned), **labels.paths(args.model, "--model")}
     wanted = [labels.label(variant, seed) for variant, seed in settings["variants"]]
     missing = [label for label in wanted if label not in folders]
     if missing:
         raise BudamaError(f"--model has no {missing[0]}; it must name the checkpoint of every variant and seed")
 
-    from budama import benchmarking, datasets
+    from budama.data.dataset import open_data
+    from budama.measuring import benchmarking
 
-    device = cli.device(args)
-    data = datasets.open_data(files.read_json(args.dataset))
+    device = command_line.device(args)
+    data = open_data(files.read_json(args.dataset))
     measured = benchmarking.run(folders, data, settings["benchmark"], device)
     files.write_json(args.output, {"environment": provenance.environment(), **measured})
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

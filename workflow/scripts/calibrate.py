@@ -3,24 +3,27 @@
 Reads dataset.json and the baseline's checkpoint; writes calibration.safetensors.
 """
 
-from budama import cli, files
+from budama import files
+from budama.jobs import command_line
 from budama.progress import log, track
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "calibrate")
-    cli.add_compute(parser)
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "calibrate")
+    command_line.add_compute(parser)
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="FOLDER", help="the baseline's checkpoint")
     parser.add_argument("--output", required=True, metavar="FILE", help="calibration.safetensors")
     args = parser.parse_args()
-    settings = cli.settings(args)["calibration"]
+    settings = command_line.settings(args)["calibration"]
 
-    from budama import calibration, checkpoint, datasets
+    from budama.data.dataset import open_data
+    from budama.networks import checkpoint
+    from budama.pruning import calibration
 
-    device = cli.device(args)
-    data = datasets.open_data(files.read_json(args.dataset))
+    device = command_line.device(args)
+    data = open_data(files.read_json(args.dataset))
     batches = calibration.batches(data, settings, device)
     model = checkpoint.load(args.model, device, data)
     statistics = calibration.collect(
@@ -31,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

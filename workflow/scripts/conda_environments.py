@@ -7,7 +7,8 @@ with and without --use-conda.
 import re
 from pathlib import Path
 
-from budama import cli, files, provenance, sources
+from budama import files
+from budama.jobs import code_digest, command_line, provenance
 
 ENVS = provenance.ROOT / "envs"
 STAGES = {
@@ -20,7 +21,7 @@ HEADER = "# {stages}. Generated from requirements.lock by `make envs`; a test co
 
 
 def main() -> None:
-    cli.parser(__doc__).parse_args()
+    command_line.parser(__doc__).parse_args()
     for name, text in environments().items():
         files.write_text(ENVS / name, text)
 
@@ -33,11 +34,12 @@ def environments() -> dict[str, str]:
 def imported(stage: str) -> frozenset[str]:
     """Top-level names of the packages that a stage imports.
 
-    Of budama.cli, what reading settings takes: choosing a device takes torch, which the stages that do it have anyway.
+    Of the command line, what reading settings takes: choosing a device takes torch, which the stages that do it have
+    anyway.
     """
     return (
-        sources.packages(stage, leave_out=("budama.cli",))
-        | sources.packages("budama/config", leave_out=())
+        code_digest.packages(stage, leave_out=("budama.jobs.command_line",))
+        | code_digest.packages("budama/settings/stages", leave_out=())
         | UNSEEN.get(stage, frozenset())
     )
 
@@ -78,4 +80,4 @@ def _users() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

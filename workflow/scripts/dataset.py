@@ -3,22 +3,23 @@
 Writes dataset.json: which image trains, calibrates, selects and tests, and what was left out, with the reason.
 """
 
-from budama import cli, files
-from budama.datasets import build_manifest
+from budama import files
+from budama.data.manifest import build_manifest
+from budama.jobs import command_line
 from budama.progress import log
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "dataset")
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "dataset")
     parser.add_argument("--output", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--threads", type=int, metavar="N", help="threads that check images (default: all)")
     args = parser.parse_args()
-    manifest = build_manifest(cli.settings(args), cli.threads(args))
+    manifest = build_manifest(command_line.settings(args), command_line.threads(args))
     files.write_json(args.output, manifest)
     counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
     log(f"{manifest['title']}: {manifest['classes']} classes, {counts}; {len(manifest['unreadable'])} unreadable")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -7,23 +7,24 @@ load_example.py and export.json. The images are those of the selection split: th
 import os
 from pathlib import Path
 
-from budama import cli, files, provenance
+from budama import files
+from budama.jobs import command_line, provenance
 from budama.progress import log
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "export")
-    cli.add_compute(parser)
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "export")
+    command_line.add_compute(parser)
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="FOLDER", help="checkpoint of the model")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write")
     parser.add_argument("--images", type=int, default=512, help="real images to compare on, at most (default: 512)")
     parser.add_argument("--rounds", type=int, default=30, help="rounds of timing (default: 30)")
     args = parser.parse_args()
-    settings = cli.settings(args)["export"]
+    settings = command_line.settings(args)["export"]
 
-    from budama import checkpoint
+    from budama.networks import checkpoint
 
     structure = checkpoint.structure(args.model)
     with files.folder(args.output) as folder:
@@ -36,13 +37,15 @@ def main() -> None:
 
 def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
     """Write every format and the example into `folder`; return what is to be said of each format."""
-    from budama import checkpoint, datasets, export, models
+    from budama.data import batching
+    from budama.data.dataset import open_data
+    from budama.networks import checkpoint, export, models
 
-    cli.device(args)
-    data = datasets.open_data(files.read_json(args.dataset))
+    command_line.device(args)
+    data = open_data(files.read_json(args.dataset))
     model = checkpoint.load(args.model, data=data)
     size = min(64, args.images)
-    batches = datasets.batches(data, "selection", size, limit=max(1, args.images // size))
+    batches = batching.batches(data, "selection", size, limit=max(1, args.images // size))
     written = export.write(folder, model, formats, data.input_shape, batches)
     for about in written.values():
         log(f"{about['file']}: {about['images']} images, logits differ by at most {about['max_logit_difference']:.2g}")
@@ -55,4 +58,4 @@ def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -5,44 +5,47 @@ epoch) and metrics.json. Started again after an interruption, it goes on from it
 torchrun --nproc-per-node N finetune.py …
 """
 
-from budama import cli, files, outcome
+from budama import files
+from budama.jobs import command_line
+from budama.training import records
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "finetune")
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "finetune")
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="DIR", help="checkpoint of the pruned model")
     parser.add_argument("--teacher", metavar="DIR", help="checkpoint of the baseline; read where distill is above 0")
-    outcome.add_outputs(parser)
-    cli.add_compute(parser)
+    records.add_outputs(parser)
+    command_line.add_compute(parser)
     args = parser.parse_args()
-    settings = cli.settings(args)
-    manifest, progress = files.read_json(args.dataset), outcome.progress_dir(args)
+    settings = command_line.settings(args)
+    manifest, progress = files.read_json(args.dataset), records.progress_dir(args)
 
-    from budama import checkpoint, distributed, resume, training
-    from budama.datasets.opened import open_data
+    from budama.data.dataset import open_data
+    from budama.networks import checkpoint
+    from budama.training import distributed, loop, resume
 
-    with distributed.job(cli.device(args)) as device:
+    with distributed.job(command_line.device(args)) as device:
         structure = checkpoint.structure(args.model)
         if "unavailable" in structure:
             if distributed.writes():
                 checkpoint.save_unavailable(args.output, structure["unavailable"])
-                outcome.write_unavailable(args, settings["seed"], structure["unavailable"])
+                records.write_unavailable(args, settings["seed"], structure["unavailable"])
             return
         data, distill = open_data(manifest), settings["finetune"]["distill"] > 0
         model = checkpoint.load(args.model, data=data)
         teacher = checkpoint.load(args.teacher, data=data) if args.teacher and distill else None
-        result = training.train(
+        result = loop.train(
             model, data, settings["finetune"], seed=settings["seed"], device=device,
             augment=manifest["augment"], teacher=teacher, progress_dir=progress,
-            inputs=outcome.inputs("finetune", settings, args.dataset),
+            inputs=records.inputs("finetune", settings, args.dataset),
         )  # fmt: skip
         if distributed.writes():
             checkpoint.save(args.output, model.cpu(), recipe=structure["recipe"], kept=structure["kept"])
-            outcome.write(args, settings["seed"], result)
+            records.write(args, settings["seed"], result)
             resume.discard(progress)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

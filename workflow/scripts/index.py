@@ -5,15 +5,16 @@ python workflow/scripts/index.py --output reports/index.html results/scenarios/*
 
 from pathlib import Path
 
-from budama import cli, files
+from budama import files
+from budama.jobs import command_line
 from budama.progress import log
 from budama.reporting import overview, render
 from budama.reporting.language import Language
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--output", metavar="FILE", required=True, help="the page; reports lie in folders beside it")
     parser.add_argument("--language", choices=("tr", "en"), default="tr")
     parser.add_argument("--decimal", choices=(".", ","), default=".")
@@ -27,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

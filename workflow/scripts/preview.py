@@ -4,22 +4,23 @@ Writes preview.json: the model before, and after each ratio. Layer-wise pruning 
 figures are those of the run; with `scope: global` they are an estimate by magnitude on random weights.
 """
 
-from budama import cli, files
+from budama import files
+from budama.jobs import command_line
 from budama.progress import log
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "preview")
-    cli.add_compute(parser)
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "preview")
+    command_line.add_compute(parser)
     parser.add_argument("--output", required=True, metavar="FILE", help="preview.json")
     args = parser.parse_args()
-    settings = cli.settings(args)
+    settings = command_line.settings(args)
 
-    from budama import previews
+    from budama.pruning import preview
 
-    cli.device(args)
-    result = previews.preview(settings["model"], settings["data"], settings["pruning"])
+    command_line.device(args)
+    result = preview.preview(settings["model"], settings["data"], settings["pruning"])
     files.write_json(args.output, result)
     before = result["before"]
     for after in result["after"]:
@@ -31,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

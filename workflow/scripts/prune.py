@@ -6,15 +6,16 @@ pruning.json. A method that cannot serve the model writes both with the reason, 
 
 import base64
 
-from budama import cli, files
+from budama import files
 from budama.errors import BudamaError
+from budama.jobs import command_line
 from budama.progress import log
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "prune")
-    cli.add_compute(parser)
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "prune")
+    command_line.add_compute(parser)
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="FOLDER", help="the baseline's checkpoint")
     parser.add_argument("--calibration", required=True, metavar="FILE", help="calibration.safetensors")
@@ -22,11 +23,12 @@ def main() -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the pruned checkpoint")
     parser.add_argument("--report", required=True, metavar="FILE", help="pruning.json")
     args = parser.parse_args()
-    settings = cli.settings(args)
+    settings = command_line.settings(args)
 
-    from budama import checkpoint, criteria
+    from budama.networks import checkpoint
+    from budama.pruning import criteria
 
-    device = cli.device(args)
+    device = command_line.device(args)
     if settings["round_to"] == "auto":
         settings["widths"] = measured_widths(args.widths)
     asked = {key: value for key, value in settings.items() if key != "calibration"}
@@ -48,14 +50,17 @@ def measured_widths(path: str | None) -> dict:
 
 def prune(args, settings: dict, device) -> dict:
     """Write the pruned checkpoint; return what is to be said of it."""
-    from budama import calibration, checkpoint, datasets, models, pruning
-    from budama.evaluation import evaluate
+    from budama.data import batching
+    from budama.data.dataset import open_data
+    from budama.measuring.evaluation import evaluate
+    from budama.networks import checkpoint, models
+    from budama.pruning import calibration, pruner
 
-    data = datasets.open_data(files.read_json(args.dataset))
+    data = open_data(files.read_json(args.dataset))
     recipe = checkpoint.structure(args.model)["recipe"]
     model = checkpoint.load(args.model, device, data)
     batches = calibration.batches(data, settings["calibration"], device)
-    selection = datasets.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
+    selection = batching.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
     threshold = settings["calibration"]["coverage_threshold"]
 
     def recalibrate(partly_pruned):
@@ -67,7 +72,7 @@ def prune(args, settings: dict, device) -> dict:
         return models.build(recipe["model"], data.classes, data.input_shape, weights=False, seed=settings["seed"])
 
     statistics = calibration.Statistics.load(args.calibration)
-    pruned = pruning.prune(
+    pruned = pruner.prune(
         model, data.input_shape, data.classes, settings["method"], settings, statistics, recalibrate, fresh
     )
     stages = {"as_pruned": evaluate(pruned.model, selection, device=device)}
@@ -101,4 +106,4 @@ def packed(hits) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -6,22 +6,22 @@
 `--compare` takes the results.json of other scenarios, in the order in which the report compares with them.
 """
 
-from budama import cli
 from budama.errors import BudamaError
+from budama.jobs import command_line
 from budama.progress import log
 from budama.reporting import render, sections
 from budama.reporting.language import Language
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "report")
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "report")
     parser.add_argument("--results", metavar="FILE", required=True, help="the scenario's results.json")
     parser.add_argument("--compare", metavar="FILE", nargs="*", default=[], help="results.json of other scenarios")
     parser.add_argument("--output-dir", metavar="FOLDER", required=True, help="folder of the report")
     args = parser.parse_args()
-    settings = cli.settings(args).get("report") or {}
+    settings = command_line.settings(args).get("report") or {}
     language = Language(settings.get("language", "tr"), settings.get("decimal", "."))
     results = Results.read(args.results, language)
     others = [Results.read(path, language) for path in args.compare]
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -3,25 +3,27 @@
 Writes widths.json: a convolution's time at every width. Each pruning chooses by it what suits its model's layers.
 """
 
-from budama import cli, files, provenance
+from budama import files
+from budama.jobs import command_line, provenance
 from budama.progress import log
 
 
 def main() -> None:
-    parser = cli.parser(__doc__)
-    cli.add_settings(parser, "widths")
-    cli.add_compute(parser)
+    parser = command_line.parser(__doc__)
+    command_line.add_settings(parser, "widths")
+    command_line.add_compute(parser)
     parser.add_argument("--output", required=True, metavar="FILE", help="widths.json")
     args = parser.parse_args()
-    settings = cli.settings(args)
+    settings = command_line.settings(args)
 
-    from budama import rounding, widths
+    from budama.measuring import widths
+    from budama.pruning import rounding
 
-    device = cli.device(args)
+    device = command_line.device(args)
     measured = widths.measure(device, **settings["layer"])
     files.write_json(args.output, {**measured, "environment": provenance.environment()})
     log(f"layers of {widths.WIDEST} channels or more: round_to {rounding.recommended(measured, widths.WIDEST)}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

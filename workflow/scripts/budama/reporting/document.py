@@ -114,9 +114,9 @@ class Figure:
     @cached_property
     def svg(self) -> str:
         """A whole SVG file, drawn when it is first asked for."""
-        from budama.reporting import figures
+        from budama.reporting.figures import style
 
-        return figures.save(self.draw(), to_plain(self.title), to_plain(self.alternative))
+        return style.save(self.draw(), to_plain(self.title), to_plain(self.alternative))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from budama.errors import BudamaError
 from budama.reporting import turkish
 from budama.reporting.inline import MINUS, Inline, data
 
-TEMPLATES = Path(__file__).resolve().parents[3] / "report" / "templates"
+TEMPLATES = Path(__file__).with_name("templates")
 LANGUAGES = ("tr", "en")
 GROUPED = {".": "en", ",": "tr"}  # the locale whose decimal mark this is; it groups thousands with the other one
 P_FLOOR = 0.001

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from budama.reporting.inline import data, to_plain
 from budama.reporting.render import NAME
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def entries(found: list[Results], folder: Path) -> list[dict]:

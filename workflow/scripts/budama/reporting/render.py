@@ -52,7 +52,7 @@ def pdf(document: Document, language: Language) -> bytes:
     """A PDF with embedded fonts (Libertinus; DejaVu in figures), tagged for screen readers. Same report, same bytes."""
     import typst
 
-    from budama.reporting.figures import FONTS
+    from budama.reporting.figures.style import FONTS
 
     sources = {f"figures/{figure.name}.svg": figure.svg.encode() for figure in document.figures}
     sources["main.typ"] = typst_source(document, language).encode()
@@ -100,12 +100,12 @@ def _environment() -> jinja2.Environment:
 
 
 def _inline_svg(figure) -> str:
-    from budama.reporting.figures import inline_svg
+    from budama.reporting.figures.style import inline_svg
 
     return inline_svg(figure.svg, figure.name)
 
 
 def _palette() -> dict[str, tuple[str, str]]:
-    from budama.reporting.figures import palette
+    from budama.reporting.figures.style import palette
 
     return palette()

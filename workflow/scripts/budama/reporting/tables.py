@@ -2,7 +2,7 @@
 
 from budama.reporting.document import Cell, Column, Table, TableRow
 from budama.reporting.inline import Inline, data
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 PAIRS_LIMIT = 12  # methods; a wider matrix of p values cannot be read
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from budama.reporting.document import Document, Section
 from budama.reporting.inline import Inline, data
-from budama.reporting.results import Results
 from budama.reporting.sections import (
     classes,
     comparison,
@@ -19,6 +18,7 @@ from budama.reporting.sections import (
     summary,
     training,
 )
+from budama.reporting.view import Results
 
 
 def build(results: Results, others: list[Results]) -> Document:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from budama.reporting.document import Figure, Paragraph, Section
-from budama.reporting.heatmaps import heatmap
+from budama.reporting.figures.heatmaps import heatmap
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.results import CONTROLS, Results
+from budama.reporting.view import CONTROLS, Results
 
 SHOWN = 24  # classes in the figure; of more, those that changed most
 

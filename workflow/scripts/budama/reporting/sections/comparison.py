@@ -1,10 +1,11 @@
 """The comparison: the main table of every ratio, the accuracies as a figure, every pair with its p value."""
 
-from budama.reporting import plots, tables
+from budama.reporting import tables
 from budama.reporting.document import Figure, Paragraph, Section
+from budama.reporting.figures import plots
+from budama.reporting.figures.plots import Point
 from budama.reporting.inline import Inline, to_plain
-from budama.reporting.plots import Point
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def sections(results: Results) -> list[Section]:

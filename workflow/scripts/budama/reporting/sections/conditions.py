@@ -5,8 +5,8 @@ import json
 from budama.reporting import tables
 from budama.reporting.document import Callout, Code, Facts, Paragraph, Section
 from budama.reporting.inline import Inline, data
-from budama.reporting.results import Results
 from budama.reporting.sections.timing import why_not_comparable
+from budama.reporting.view import Results
 
 
 def sections(results: Results) -> list[Section]:

@@ -2,7 +2,7 @@
 
 from budama.reporting.document import Bullets, Facts, Section
 from budama.reporting.inline import Inline, data
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def sections(results: Results) -> list[Section]:

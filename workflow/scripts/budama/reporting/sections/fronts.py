@@ -1,10 +1,10 @@
 """Accuracy against multiply–accumulates and against parameters (or size): who lies on the Pareto front."""
 
-from budama.reporting import plots
 from budama.reporting.document import Figure
+from budama.reporting.figures import plots
+from budama.reporting.figures.plots import Point
 from budama.reporting.inline import Inline, to_plain
-from budama.reporting.plots import Point
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def same_cost(results: Results, rows: list[dict]) -> bool:

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 from budama.reporting.document import Bullets, Paragraph, Section
 from budama.reporting.inline import Inline
-from budama.reporting.results import CONTROLS, FAMILIES, Results
 from budama.reporting.sections import fronts
 from budama.reporting.sections.timing import direction, evidence
+from budama.reporting.view import CONTROLS, FAMILIES, Results
 
 ALPHA = 0.05
 

@@ -1,11 +1,11 @@
 """One section for each other scenario: what differed in the settings, and what became of the methods that both
 tested."""
 
-from budama.reporting import plots
 from budama.reporting.document import Bullets, Cell, Column, Figure, Section, Table, TableRow
+from budama.reporting.figures import plots
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.results import Results
 from budama.reporting.sections.observations import families
+from budama.reporting.view import Results
 
 
 def section(results: Results, other: Results, name: str, first: bool) -> Section:

@@ -1,10 +1,11 @@
 """Çıkarım Süresi: times against the baseline with intervals, the A/A control, throughput and memory."""
 
-from budama.reporting import plots, tables
+from budama.reporting import tables
 from budama.reporting.document import Callout, Figure, Paragraph, Section
+from budama.reporting.figures import plots
+from budama.reporting.figures.plots import Line, Point
 from budama.reporting.inline import Inline, to_plain
-from budama.reporting.plots import Line, Point
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 
 def sections(results: Results) -> list[Section]:

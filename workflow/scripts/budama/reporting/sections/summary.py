@@ -2,9 +2,9 @@
 
 from budama.reporting.document import Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
 from budama.reporting.inline import Inline, data
-from budama.reporting.results import Results
 from budama.reporting.sections.observations import tie
 from budama.reporting.sections.timing import fastest
+from budama.reporting.view import Results
 
 
 def blocks(results: Results) -> list:

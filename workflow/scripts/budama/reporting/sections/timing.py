@@ -1,7 +1,7 @@
 """What may be said about times: which methods are faster, and why recorded times may say nothing."""
 
 from budama.reporting.inline import Inline
-from budama.reporting.results import Results
+from budama.reporting.view import Results
 
 ACTIVATIONS = ("coverage", "wanda")  # methods that hook the model to see its activations
 SLOW = 3.0  # times the baseline's time: no pruning makes a model that slow; something else was on it

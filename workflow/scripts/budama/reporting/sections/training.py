@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from budama.reporting import plots, tables
+from budama.reporting import tables
 from budama.reporting.document import Figure, Paragraph, Section
-from budama.reporting.heatmaps import heatmap
+from budama.reporting.figures import plots
+from budama.reporting.figures.heatmaps import heatmap
+from budama.reporting.figures.plots import Line
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.plots import Line
-from budama.reporting.results import Results
 from budama.reporting.sections.timing import direction
+from budama.reporting.view import Results
 
 STAGES = ("baseline", "as_pruned", "reestimated", "finetuned")
 FLAT = 0.1  # points an epoch may still bring when a curve is called flat

@@ -1,0 +1,146 @@
+"""dataset.json: every image that a baseline and its scenarios use, checked once, and the split it belongs to."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from budama.data import arrays, catalogue, splits
+from budama.data.catalogue import SOURCES, Source
+from budama.data.normalisation import normalisation
+from budama.data.pool import Pool, array_pool, file_pool
+from budama.errors import BudamaError
+
+TEST_SHARE = 0.2  # of images that come without a test set
+FEW_IMAGES = 1000  # below this a test set's accuracy has a standard error of more than about a point
+PHOTO_RESIZE = 256 / 224  # shorter side before the middle is cut out, per image size (He et al. 2016)
+
+
+def build_manifest(settings: dict, threads: int) -> dict:
+    """Find or download the data, check every image once, and fix disjoint splits by content.
+
+    `settings` is ``{"data": {...}, "seed": n}``. The result is dataset.json: what the data is
+    (classes, input_shape, mean, std, …), `splits` with a row an image (indices or paths, labels, digests), `counts` and
+    `class_counts` by split, what was left out (`unreadable`, `skipped`, `duplicates`), and `warnings` for the report.
+    Raises BudamaError, in a line a mistake, for data that is missing or cannot serve.
+    """
+    data, seed = settings["data"], settings["seed"]
+    source = SOURCES[data["name"]]
+    if source.download:
+        arrays.download(data)
+    pool = array_pool(data) if source.stored == "arrays" else file_pool(data, threads)
+    parts, duplicates = _split(pool, data, seed)
+    shape = _input_shape(data, source, pool)
+    mean, std, origin = normalisation(data, source, pool, parts["train"], shape[0])
+    manifest = {
+        "name": data["name"],
+        "title": source.title if data["name"] != "image_folder" else catalogue.root(data).resolve().name,
+        "source": pool.place,
+        "stored": source.stored,
+        "root": pool.root,
+        "protocol": data["protocol"],
+        "seed": seed,
+        "classes": len(pool.class_names),
+        "class_names": pool.class_names,
+        "input_shape": shape,
+        "mean": mean,
+        "std": std,
+        "normalisation": origin,
+        "resize": _resize(data, source, shape),
+        "augment": source.augment if data["augment"] == "auto" else data["augment"],
+        "mirror": source.mirror,
+        "counts": {name: len(rows) for name, rows in parts.items()},
+        "class_counts": {name: _class_counts(pool, rows) for name, rows in parts.items()},
+        "unreadable": pool.unreadable,
+        "skipped": {"count": len(pool.skipped), "examples": pool.skipped[: splits.EXAMPLES]},
+        "duplicates": duplicates,
+        "splits": {name: _split_entry(pool, rows) for name, rows in parts.items()},
+    }
+    manifest["warnings"] = list(_warnings(manifest, pool))
+    splits.check_disjoint(manifest)
+    return manifest
+
+
+def _split(pool: Pool, data: dict, seed: int) -> tuple[dict[str, np.ndarray], dict]:
+    """Rows of the pool by split, and what was done about test images that also stand among the training images."""
+    rows = np.arange(len(pool.digests))
+    if pool.test is None:
+        share = TEST_SHARE if data["test"] is None else data["test"]
+        wanted = splits.wanted_images(share, len(rows), "data.test")
+        test = splits.choose(pool.digests, pool.labels, wanted, seed, "test")
+    elif data["test"] is not None:
+        raise BudamaError(f"data.test is {data['test']}, but {pool.place} holds its own test images; it must be null")
+    else:
+        test = pool.test
+    copies = ~test & np.isin(pool.digests, pool.digests[test])
+    duplicates = _duplicates(pool, data, test, copies)
+    rest = rows[~test & ~copies]
+    wanted = splits.wanted_images(data["selection"], len(rest), "data.selection")
+    chosen = splits.choose(pool.digests[rest], pool.labels[rest], wanted, seed, "selection")
+    train, selection = rest[~chosen], rest[chosen]
+    if min(len(train), len(selection), test.sum()) == 0:
+        counts = f"train {len(train)}, selection {len(selection)}, test {test.sum()}"
+        raise BudamaError(f"{pool.place}: too few images to split ({counts}); every split needs at least one")
+    return {"train": train, "selection": selection, "test": rows[test]}, duplicates
+
+
+def _duplicates(pool: Pool, data: dict, test: np.ndarray, copies: np.ndarray) -> dict:
+    policy = data["duplicates"] or ("refuse" if data["name"] == "image_folder" else "drop")
+    in_test = dict(zip(pool.digests[test].tolist(), np.flatnonzero(test).tolist(), strict=True)) if copies.any() else {}
+    pairs = [
+        {"train": pool.name(row), "test": pool.name(in_test[int(pool.digests[row])])}
+        for row in np.flatnonzero(copies)[: splits.EXAMPLES]
+    ]
+    if pairs and policy == "refuse":
+        named = "; ".join(f"{pair['train']} = {pair['test']}" for pair in pairs)
+        raise BudamaError(
+            f"{pool.place}: {copies.sum()} training images also stand in the test set ({named});"
+            " remove them, or set data.duplicates: drop"
+        )
+    _, first = np.unique(pool.digests, return_index=True)
+    return {"policy": policy, "dropped": int(copies.sum()), "examples": pairs, "copies": len(pool.digests) - len(first)}
+
+
+def _split_entry(pool: Pool, rows: np.ndarray) -> dict:
+    entry = {"indices": pool.indices[rows].tolist()} if pool.paths is None else {"paths": [pool.paths[r] for r in rows]}
+    entry["labels"] = pool.labels[rows].tolist()
+    entry["digests"] = [f"{digest:016x}" for digest in pool.digests[rows].tolist()]
+    if pool.sizes is not None:
+        entry["widths"], entry["heights"] = pool.sizes[rows].T.tolist()
+    return entry
+
+
+def _class_counts(pool: Pool, rows: np.ndarray) -> list[int]:
+    return np.bincount(pool.labels[rows], minlength=len(pool.class_names)).tolist()
+
+
+def _input_shape(data: dict, source: Source, pool: Pool) -> list[int]:
+    shape = list(catalogue.input_shape(data))
+    if data["channels"] is None and source.stored == "files" and pool.grey:
+        shape[0] = 1
+    return shape
+
+
+def _resize(data: dict, source: Source, shape: list[int]) -> int | None:
+    if data["resize"] is not None:
+        if data["resize"] < shape[1]:
+            raise BudamaError(f"data.resize is {data['resize']}; it must be at least data.image_size ({shape[1]})")
+        return data["resize"]
+    return round(shape[1] * PHOTO_RESIZE) if source.stored == "files" else None
+
+
+def _warnings(manifest: dict, pool: Pool) -> Iterator[dict]:
+    counts = manifest["counts"]
+    if manifest["protocol"] == "validation_only":
+        yield {"code": "validation_only", "images": counts["train"] + counts["selection"] + counts["test"]}
+    if pool.unreadable:
+        yield {"code": "unreadable_images", "count": len(pool.unreadable), "readable": len(pool.digests)}
+    if manifest["duplicates"]["dropped"]:
+        yield {"code": "duplicates", "count": manifest["duplicates"]["dropped"]}
+    if counts["test"] < FEW_IMAGES:
+        yield {"code": "few_images", "split": "test", "images": counts["test"]}
+    conflicts = pool.label_conflicts()
+    if conflicts:
+        yield {"code": "label_conflicts", "count": len(conflicts), "examples": conflicts[: splits.EXAMPLES]}
+    expected = SOURCES[manifest["name"]].classes
+    if expected is not None and expected != manifest["classes"]:
+        yield {"code": "unexpected_classes", "classes": manifest["classes"], "expected": expected}

@@ -1,0 +1,54 @@
+"""Mean and standard deviation of a data set's channels: given, known, or computed from its training images."""
+
+import numpy as np
+
+from budama.data import arrays, images
+from budama.data.catalogue import IMAGENET_MEAN, IMAGENET_STD, Source
+from budama.data.pool import Pool
+from budama.errors import BudamaError
+
+SAMPLE = 2000  # training images that mean and std of image files are computed from
+
+
+def normalisation(data: dict, source: Source, pool: Pool, train: np.ndarray, channels: int) -> tuple:
+    """Mean, std and where they are from. Photographs in colour take ImageNet's, which pretrained weights expect."""
+    given = data["mean"], data["std"]
+    if any(given):
+        lengths = [len(values or ()) for values in given]
+        if lengths != [channels, channels]:
+            have = f"{lengths[0]} and {lengths[1]}"
+            raise BudamaError(f"data.mean and data.std hold {have} values; both must hold {channels}, one a channel")
+        return *given, "given"
+    if source.mean is not None and len(source.mean) == channels:
+        return list(source.mean), list(source.std), "known"
+    if source.mean is not None and len(source.mean) == 1:
+        return list(source.mean) * channels, list(source.std) * channels, "known"
+    if source.stored == "files" and channels == 3:
+        return list(IMAGENET_MEAN), list(IMAGENET_STD), "imagenet"
+    return *_computed(pool, train, channels), "computed"
+
+
+def _computed(pool: Pool, train: np.ndarray, channels: int) -> tuple[list[float], list[float]]:
+    """Exact mean and std over pixels, scaled to 0–1, by way of histograms: no sum depends on the order."""
+    histogram = np.zeros((channels, 256), dtype=np.int64)
+    if pool.arrays is not None:
+        batches = (arrays.with_channels(pool.arrays.images[pool.indices[train]], channels),)
+    else:
+        sample = train[np.argsort(pool.digests[train], kind="stable")[:SAMPLE]]
+        batches = (_sampled_pixels(f"{pool.root}/{pool.paths[row]}", channels) for row in sample)
+    for batch in batches:
+        for channel in range(channels):
+            histogram[channel] += np.bincount(batch[..., channel].ravel(), minlength=256)
+    values, weights = np.arange(256) / 255, histogram / histogram.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1)).clip(1 / 255)
+    return np.round(mean, 6).tolist(), np.round(std, 6).tolist()
+
+
+def _sampled_pixels(path: str, channels: int) -> np.ndarray:
+    try:
+        image = images.opened(images.read(path))
+        image.draft(None, (64, 64))
+        return images.pixels(image, channels)
+    except images.Unreadable as error:
+        raise BudamaError(f"{path}: {error}; it changed or is damaged inside: remove it") from None

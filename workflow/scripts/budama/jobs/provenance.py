@@ -1,0 +1,122 @@
+"""What a result came from: the spec that decides whether it is fresh, and its machine. Free of torch."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+from contextlib import suppress
+from datetime import datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from budama.jobs import code_digest
+
+ROOT = Path(__file__).parents[4]
+LOCK = ROOT / "requirements.lock"
+
+# Where the name on the package index is not the imported one with "-" for "_".
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "markdown_it": "markdown-it-py",
+    "pynvml": "nvidia-ml-py",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+# They show, check or look around: another version of them changes no result.
+DECIDE_NOTHING = ("jsonschema", "psutil", "pynvml", "tqdm", "yaml")
+
+
+def spec(stage: str, settings: dict, facts: dict | None = None) -> str:
+    """All that decides a stage's result besides its input files: JSON with sorted keys, equal texts for equal things.
+
+    `settings` as config.stage_settings gives them; `code` is a digest of the stage's script and of what it imports;
+    `packages` the versions that decide its numbers; `facts` digests of the user's own files (`localdata.facts`).
+    """
+    value = {"settings": settings, "code": code_digest.digest(stage), "packages": packages(stage), **(facts or {})}
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@cache
+def packages(stage: str) -> dict[str, str]:
+    """The versions of the packages that decide a stage's numbers, by distribution."""
+    names = sorted(distribution(name) for name in code_digest.packages(stage) if name not in DECIDE_NOTHING)
+    return {name: version(name) for name in names}
+
+
+def distribution(module: str) -> str:
+    """The name under which a module's package is installed."""
+    return DISTRIBUTIONS.get(module, module.replace("_", "-"))
+
+
+@cache
+def version(name: str) -> str:
+    """The version of a package here; where it is not installed (as jobs run in conda environments), the lock's."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return locked().get(name, "none")
+
+
+@cache
+def locked() -> dict[str, str]:
+    """The pinned versions in requirements.lock, by distribution."""
+    return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def environment() -> dict:
+    """The machine, the versions and the commit that a result was made with, for metrics and reports."""
+    gpus = _gpus()
+    return {
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "packages": {name: version(name) for name in ("numpy", "torch-pruning", "torchvision")},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpu": gpus[0] if gpus else None,
+        "gpus": len(gpus),
+        "git_commit": _commit(),
+        "date": datetime.now().astimezone().date().isoformat(),
+    }
+
+
+def _cpu() -> str:
+    """The processor's name as the machine tells it."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return " ".join(found[1].split())
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    with suppress(ImportError):
+        import psutil
+
+        return round(psutil.virtual_memory().total / 2**30, 1)
+    return None
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that the driver lists."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # no driver, no GPU, no library: all mean that there is none to name
+        return []
+    names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
+    return [name.decode() if isinstance(name, bytes) else name for name in names]
+
+
+def _commit() -> str | None:
+    """The commit of this workflow, `-dirty` where its files differ from it; null outside git."""
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
+            capture_output=True, text=True, timeout=20, check=True,
+        )  # fmt: skip
+        return told.stdout.strip() or None
+    return None

@@ -1,0 +1,233 @@
+"""A model in other programs' formats: ONNX and torch.export, each checked against PyTorch on real images."""
+
+import io
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from budama import files
+from budama.errors import BudamaError
+from budama.measuring import latency
+from budama.networks import models
+from budama.networks.hooks import check_no_hooks
+from budama.networks.weights import one_line
+
+FORMATS = {"onnx": "model.onnx", "torch_export": "model.pt2"}
+# Of logits, in their own unit, or of the largest of them where that is above 1: float32 keeps 7 digits. PyTorch's own
+# logits of 158 (EfficientNet-B0 after a few steps) are 5e-4 away from float64's; nothing can agree with them better.
+TOLERANCE = 1e-4
+TEMPLATE = Path(__file__).with_name("load_example.py.j2")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an exported model's logits compare with PyTorch's on `images` images."""
+
+    images: int
+    max_difference: float
+    largest_logit: float
+    top1_equal: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every image has the same top-1 class and logits within `TOLERANCE`."""
+        return self.top1_equal == self.images and self.max_difference <= TOLERANCE * max(1.0, self.largest_logit)
+
+
+class OnnxModel(nn.Module):
+    """An ONNX file as a module, by ONNX Runtime on the CPU: images `[N, C, H, W]` to logits `[N, classes]`."""
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        super().__init__()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.session.run(None, {self.input: np.ascontiguousarray(images.numpy())})[0])
+
+    def __deepcopy__(self, memo) -> "OnnxModel":
+        return self  # a session cannot be copied, and keeps no state
+
+
+def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dynamo") -> str:
+    """Write `model` as ONNX with inputs `images` `[batch, C, H, W]` and outputs `logits`; return the exporter's name.
+
+    `exporter` is `dynamo` (torch.export) or `torchscript`, much faster but on its way out of PyTorch. Where the first
+    fails the second is tried. Raises BudamaError where both fail.
+    """
+    check_no_hooks(model)
+    images = models.example_input(input_shape, batch=2)
+    reasons = []
+    for name in ["dynamo", "torchscript"] if exporter == "dynamo" else [exporter]:
+        if name == "dynamo":
+            dynamic = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("batch")},), "external_data": False}
+        else:
+            dynamic = {"dynamo": False, "dynamic_axes": {"images": {0: "batch"}, "logits": {0: "batch"}}}
+        try:
+            with _quiet(), torch.no_grad():
+                torch.onnx.export(
+                    model.eval(), (images,), str(path), input_names=["images"], output_names=["logits"], **dynamic
+                )
+            _without_traces(path)
+            return name
+        except Exception as error:
+            if files.disk_is_full(error):
+                raise
+            reasons.append(f"{name}: {type(error).__name__}: {one_line(error)}")
+    raise BudamaError(f"the model cannot be written as ONNX ({'; '.join(reasons)})")
+
+
+def _without_traces(path: str | Path) -> None:
+    """Take out of an ONNX file what the exporter notes of its own making: the lines of the sources, with their places
+    on this machine, in every operation. Equal models are equal files then, wherever they are made."""
+    import onnx
+
+    written = onnx.load(str(path))
+    graphs = [written.graph, *written.functions]
+    for graph in graphs:
+        for node in graph.node:
+            del node.metadata_props[:]
+        del graph.metadata_props[:]
+    for value in (*written.graph.input, *written.graph.output, *written.graph.value_info):
+        del value.metadata_props[:]
+    del written.metadata_props[:]
+    files.write_bytes(path, written.SerializeToString(deterministic=True))
+
+
+def to_program(model: nn.Module, input_shape, path: str | Path) -> None:
+    """Write `model` as a `torch.export` program (.pt2) for any batch size. Raises BudamaError where that fails."""
+    check_no_hooks(model)
+    images = models.example_input(input_shape, batch=2)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                model.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+            )
+            content = io.BytesIO()  # torch's own writer ends the process where the disk is full
+            torch.export.save(program, content)
+    except Exception as error:
+        raise BudamaError(f"the model cannot be written by torch.export ({one_line(error)})") from error
+    files.write_bytes(path, content.getvalue())
+
+
+def load_program(path: str | Path) -> nn.Module:
+    """The module of a .pt2 file; it takes float32 images of any batch size on the CPU."""
+    with _quiet():
+        return torch.export.load(str(path)).module()
+
+
+def agreement(model: nn.Module, exported: Callable, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Agreement:
+    """Compare `exported` with `model` (in eval mode, on the CPU) on every image of `batches`."""
+    images = equal = 0
+    difference = largest = 0.0
+    for batch, _ in batches:
+        with torch.no_grad():
+            expected, found = model(batch), exported(batch)
+        images += len(batch)
+        equal += int((expected.argmax(1) == found.argmax(1)).sum())
+        difference = max(difference, float((expected - found).abs().max()))
+        largest = max(largest, float(expected.abs().max()))
+    return Agreement(images, difference, largest, equal)
+
+
+def write(folder: Path, model: nn.Module, formats: list[str], input_shape, batches: Iterable) -> dict:
+    """Write `model` into `folder` in each of `formats` and check it; return the part of export.json about each.
+
+    Raises BudamaError where a file does not agree with PyTorch: such a file is never left for a user.
+    """
+    written = {}
+    for name in formats:
+        path = folder / FORMATS[name]
+        about = {"file": path.name}
+        if name == "onnx":
+            about["exporter"] = to_onnx(model, input_shape, path)
+            exported: nn.Module = OnnxModel(path)
+        else:
+            to_program(model, input_shape, path)
+            exported = load_program(path)
+        found = agreement(model, exported, batches)
+        if not found.ok:
+            raise BudamaError(
+                f"{path.name} does not agree with PyTorch: logits differ by up to {found.max_difference:.3g}, and "
+                f"{found.images - found.top1_equal} of {found.images} images get another class"
+            )
+        written[name] = {
+            **about,
+            "size_mib": os.path.getsize(path) / 2**20,
+            "images": found.images,
+            "top1_equal": found.top1_equal,
+            "max_logit_difference": found.max_difference,
+            "largest_logit": found.largest_logit,
+        }
+    return written
+
+
+def onnx_latency(model: nn.Module, path: str | Path, images: torch.Tensor, rounds: int = 30) -> dict:
+    """Time of ONNX Runtime beside PyTorch's on the CPU for `images` `[N, C, H, W]`, in interleaved rounds.
+
+    Both take their images as NCHW and use the same number of threads. `ratio` is ONNX Runtime's time over PyTorch's.
+    """
+    run = latency.compare(
+        {latency.BASELINE: model, "onnx": OnnxModel(path)},
+        images,
+        rounds=rounds,
+        channels_last=False,
+        limit_seconds=15,
+    )
+    ours, theirs = run.timings[latency.BASELINE], run.timings["onnx"]
+    return {
+        "batch_size": len(images),
+        "threads": run.threads,
+        "pytorch_ms": ours.median_ms,
+        "onnx_ms": theirs.median_ms,
+        "ratio": theirs.ratio,
+        "ratio_interval": theirs.ratio_interval,
+        "aa": run.aa and {"ratio": run.aa.ratio, "interval": run.aa.interval, "within": run.aa.within},
+        "rounds": run.rounds,
+    }
+
+
+def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict, title: str) -> None:
+    """Render `load_example.py`: one page that loads a checkpoint and classifies images."""
+    from jinja2 import Environment, StrictUndefined
+
+    here = Path(path).resolve().parent
+    channels, height, _ = recipe["input_shape"]
+    normalisation = recipe.get("normalisation") or {}
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(files.read_text(TEMPLATE))
+    text = template.render(
+        title=title,
+        model=os.path.relpath(checkpoint_folder, here),
+        channels=channels,
+        size=height,
+        resize=normalisation.get("resize") or height,
+        mean=list(normalisation.get("mean") or [0.0] * channels),
+        std=list(normalisation.get("std") or [1.0] * channels),
+    )
+    files.write_text(path, text)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters tell pages of progress and warnings of their own; errors still come as exceptions."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,305 @@
+"""Any vision model by the `model` section of a baseline file: torchvision, timm, a Python callable, or budama's own.
+
+A model maps images `[N, C, H, W]` to logits `[N, classes]`. Its classifier is found, kept from pruning, and replaced
+where its number of classes differs.
+"""
+
+import difflib
+import fnmatch
+import importlib
+import os
+import sys
+
+import torch
+from torch import nn
+
+from budama.errors import BudamaError
+from budama.networks import weights as weight_files
+from budama.networks.titles import title
+from budama.pruning.prunability import finish_pruning, pruning_hints
+
+__all__ = [
+    "SOURCES",
+    "build",
+    "classifiers",
+    "example_input",
+    "find_classifier",
+    "finish_pruning",
+    "ignored",
+    "pruning_hints",
+    "title",
+]
+
+SOURCES = ("torchvision", "timm", "python", "budama")
+
+
+def build(model: dict, classes: int, input_shape, *, weights: bool = True, seed: int = 0) -> nn.Module:
+    """The model of a baseline file, in eval mode, on the CPU (or on the device of a surrounding `torch.device`).
+
+    `model` has `source`, `name`, `arguments` and `weights`; `input_shape` is (C, H, W). With `weights=False` the
+    structure alone is wanted: nothing is read or downloaded. What is initialised here depends on `seed` alone, and the
+    caller's random state stays as it was. BudamaError for an unknown name, wrong arguments, weights that do not fit.
+    """
+    source = model.get("source")
+    if source not in SOURCES:
+        raise BudamaError(f"model.source is {source!r}; it must be one of {', '.join(SOURCES)}")
+    wanted = model.get("weights") if weights else None
+    tensors = weight_files.read(wanted) if wanted and weight_files.is_file(wanted) else None
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        built = _BUILDERS[source](
+            model["name"], dict(model.get("arguments") or {}), None if tensors else wanted, classes, input_shape
+        )
+        _adapt_channels(built, input_shape[0], model, wanted, tensors or {})
+        if tensors is not None:
+            head = find_classifier(built, classes)
+            found = len(tensors.get(f"{head}.weight", range(classes)))  # classes that the file was made for
+            _replace_classifier(built, classes, found)
+            weight_files.load_into(built, tensors, wanted)
+            _replace_classifier(built, found, classes)
+    return built.eval()
+
+
+def find_classifier(model: nn.Module, classes: int) -> str:
+    """Dotted name of the layer that gives the logits: the last linear layer or 1×1 convolution of `classes` outputs."""
+    named = getattr(model, "pretrained_cfg", None) or {}  # timm says it
+    heads = named.get("classifier") if isinstance(named, dict) else None
+    for head in [heads] if isinstance(heads, str) else heads or []:
+        for name, module in model.named_modules():
+            if (name == head or name.startswith(f"{head}.")) and _outputs(module) == classes:
+                return name
+    candidates = [name for name, module in model.named_modules() if _outputs(module) == classes]
+    if not candidates:
+        raise BudamaError(
+            f"the model has no linear layer or 1x1 convolution with {classes} outputs: its classifier was not found"
+        )
+    return candidates[-1]
+
+
+def classifiers(model: nn.Module, classes: int) -> list[str]:
+    """The classifier and what else gives logits (timm's distilled models have two heads)."""
+    main = find_classifier(model, classes)
+    heads = (getattr(model, "pretrained_cfg", None) or {}).get("classifier", ()) or ()
+    modules = dict(model.named_modules())
+    others = [] if isinstance(heads, str) else [name for name in heads if _outputs(modules.get(name)) == classes]
+    return [main, *(name for name in others if name != main)]
+
+
+def ignored(model: nn.Module, patterns, classes: int | None = None) -> list[nn.Module]:
+    """Modules that a user leaves out of pruning, and the classifier.
+
+    `patterns` are dotted names (`layer1.0.conv1`) or wildcards (`layer1.*`, `*.downsample*`); a name stands for all
+    that is below it. `classes` finds the classifier; without it the last layer that can be one is taken. A pattern that
+    matches nothing is a BudamaError with the nearest names.
+    """
+    modules = dict(model.named_modules())
+    if classes is None:
+        heads = [[name for name, module in modules.items() if _outputs(module)][-1]]
+    else:
+        heads = classifiers(model, classes)
+    chosen = dict.fromkeys(heads)
+    for pattern in patterns or ():
+        matches = [name for name in modules if name and (name == pattern or fnmatch.fnmatchcase(name, pattern))]
+        if not matches:
+            names = [name for name in modules if name]
+            raise BudamaError(
+                f"pruning.ignore: {pattern!r} matches no layer of the model; {nearest(pattern, names, 'layers are')}"
+            )
+        chosen.update(dict.fromkeys(matches))
+    return [modules[name] for name in chosen]
+
+
+def example_input(input_shape, batch: int = 1) -> torch.Tensor:
+    """Images `[batch, C, H, W]` of normal noise, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, *input_shape, generator=generator, device="cpu")
+
+
+def nearest(name: str, known, otherwise: str = "known are") -> str:
+    """`did you mean …?` with the nearest of the `known` names, or the first few of them."""
+    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else f"{otherwise}: {', '.join(list(known)[:5])}, …"
+
+
+def _torchvision(name: str, arguments: dict, weights: str | None, classes: int, input_shape) -> nn.Module:
+    import torchvision
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise BudamaError(f"model.name: torchvision has no {name!r}; {nearest(name, names)}")
+    if name in ("googlenet", "inception_v3"):  # auxiliary heads serve training from scratch alone and break pruning
+        arguments.setdefault("aux_logits", False)
+        if not weights:
+            arguments.setdefault("init_weights", True)
+    if name.startswith("vit_") and not weights:
+        arguments.setdefault("image_size", input_shape[1])
+    chosen = None
+    if weights:
+        known = list(torchvision.models.get_model_weights(name).__members__)
+        if weights not in ("DEFAULT", *known):
+            raise _unknown_weights(name, weights, known)
+        chosen = torchvision.models.get_model_weights(name)[weights]
+    given = int(arguments.setdefault("num_classes", len(chosen.meta["categories"]) if chosen else classes))
+    cached = os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(chosen.url)) if chosen else ""
+    place = f"put the file at {cached}, or set model.weights to its path (.pth or .safetensors)"
+    shown = {"progress": sys.stderr.isatty()}  # a bar is for a terminal, not for a log
+    wanted = {"weights": chosen, **shown, **arguments}
+    built = _call(torchvision.models.get_model, f"torchvision/{name}", (name,), wanted, place)
+    return _replace_classifier(built, given, classes)
+
+
+def _timm(name: str, arguments: dict, weights: str | None, classes: int, input_shape) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise BudamaError("model.source is timm, which is not installed here: pip install timm") from None
+    if not timm.is_model(name):
+        raise BudamaError(f"model.name: timm has no {name!r}; {nearest(name, timm.list_models())}")
+    if weights and weights != "DEFAULT":
+        tags = [tagged.partition(".")[2] for tagged in timm.list_pretrained(f"{name.partition('.')[0]}.*")]
+        if weights not in tags:
+            raise _unknown_weights(name, weights, tags)
+        name = f"{name.partition('.')[0]}.{weights}"
+    settings = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if settings and settings.fixed_input_size and tuple(settings.input_size[1:]) != tuple(input_shape[1:]):
+        arguments.setdefault("img_size", tuple(input_shape[1:]))
+    arguments.setdefault("num_classes", classes)
+    arguments.setdefault("in_chans", input_shape[0])
+    place = "set model.weights to a file of the model's weights (.safetensors or .pth)"
+    arguments["pretrained"] = bool(weights)
+    built = _call(timm.create_model, f"timm/{name}", (name,), arguments, place)
+    return _replace_classifier(built, int(arguments["num_classes"]), classes)
+
+
+def _budama(name: str, arguments: dict, weights: str | None, classes: int, input_shape) -> nn.Module:
+    from budama.networks.architectures import ARCHITECTURES
+
+    if name not in ARCHITECTURES:
+        raise BudamaError(f"model.name: budama has no {name!r}; it has {', '.join(ARCHITECTURES)}")
+    _no_named_weights(weights, "budama")
+    arguments = {"classes": classes, "in_channels": input_shape[0], **arguments}
+    built = _call(ARCHITECTURES[name], name, (), arguments)
+    return _replace_classifier(built, int(arguments["classes"]), classes)
+
+
+def _python(name: str, arguments: dict, weights: str | None, classes: int, input_shape) -> nn.Module:
+    module_name, colon, function_name = str(name).partition(":")
+    if not (module_name and colon and function_name):
+        raise BudamaError(f"model.name is {name!r}; with source python it is package.module:function")
+    _no_named_weights(weights, "python")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that a file of the user's hides no module of Python's
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        told = f"{type(error).__name__}: {weight_files.one_line(error)}"
+        raise BudamaError(f"model.name: {module_name} cannot be imported from {os.getcwd()} ({told})") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        hint = nearest(function_name, names, "it has") if names else "it has no function"
+        raise BudamaError(f"model.name: {module_name} has no function {function_name!r}; {hint}")
+    built = _call(function, name, (), arguments)
+    if not isinstance(built, nn.Module):
+        raise BudamaError(f"model.name: {name} gave a {type(built).__name__}; it must give a torch.nn.Module")
+    return _replace_classifier(built, _count_outputs(built, input_shape, name), classes)
+
+
+_BUILDERS = {"torchvision": _torchvision, "timm": _timm, "budama": _budama, "python": _python}
+
+
+def _call(function, name: str, positional: tuple, arguments: dict, place: str = "") -> nn.Module:
+    """Call a constructor; what it refuses becomes one line."""
+    from urllib.error import URLError
+
+    try:
+        return function(*positional, **arguments)
+    except BudamaError:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {weight_files.one_line(error)}"
+        downloads = isinstance(error, URLError | ConnectionError) or type(error).__module__.startswith(
+            ("huggingface_hub", "httpx", "requests", "urllib3")
+        )
+        if place and downloads:
+            raise BudamaError(f"model.weights: the weights of {name} cannot be downloaded ({told}); {place}") from error
+        shown = {key: value for key, value in arguments.items() if value is not None}
+        raise BudamaError(f"model {name} cannot be built with the arguments {shown}: {told}") from error
+
+
+def _unknown_weights(name: str, weights: str, known: list[str]) -> BudamaError:
+    allowed = ", ".join(["null", "a file (.safetensors, .pth)", "DEFAULT", *known])
+    return BudamaError(f"model.weights: {name} has no {weights!r}; allowed: {allowed}")
+
+
+def _no_named_weights(weights: str | None, source: str) -> None:
+    if weights:
+        allowed = "null or a file (.safetensors, .pth)"
+        raise BudamaError(f"model.weights is {weights!r}; with source {source} it is {allowed}")
+
+
+def _count_outputs(model: nn.Module, input_shape, name: str) -> int:
+    """Number of logits of a model that nobody has described: one forward pass says it."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    images = torch.zeros(2, *input_shape, device=device)
+    try:
+        with torch.no_grad():
+            logits = model.eval()(images)
+    except Exception as error:
+        shape = list(input_shape)
+        raise BudamaError(f"model {name} does not take images of {shape}: {weight_files.one_line(error)}") from error
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or logits.shape[0] != 2:
+        shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise BudamaError(f"model {name} must give logits [images, classes] for images; it gave {shape}")
+    return logits.shape[1]
+
+
+def _outputs(module: nn.Module | None) -> int | None:
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+        return module.out_channels
+    return None
+
+
+def _replace_classifier(model: nn.Module, found: int, classes: int) -> nn.Module:
+    """Give every head with `found` outputs a freshly initialised one with `classes`."""
+    if found == classes:
+        return model
+    for name in classifiers(model, found):
+        old = model.get_submodule(name)
+        like = {"device": old.weight.device, "dtype": old.weight.dtype}
+        if isinstance(old, nn.Linear):
+            new = nn.Linear(old.in_features, classes, old.bias is not None, **like)
+        else:
+            new = nn.Conv2d(old.in_channels, classes, 1, old.stride, old.padding, bias=old.bias is not None, **like)
+        _set_module(model, name, new)
+    if isinstance(getattr(model, "num_classes", None), int):
+        model.num_classes = classes
+    return model
+
+
+def _adapt_channels(model: nn.Module, channels: int, description: dict, weights: str | None, tensors: dict) -> None:
+    """Make the first convolution take images of `channels` channels, where that loses no weights."""
+    name, first = next(((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)), (None, None))
+    if first is None or first.in_channels == channels:
+        return
+    in_file = tensors.get(f"{name}.weight")
+    lost = weights and (in_file is None or in_file.shape[1] != channels)
+    if lost or description["source"] in ("budama", "python"):
+        raise BudamaError(
+            f"data.channels: the images have {channels}, but {title(description)} takes {first.in_channels}; "
+            f"set data.channels to {first.in_channels}" + (", or model.weights to null" if lost else "")
+        )
+    if first.groups != 1:
+        raise BudamaError(f"data.channels: {title(description)} takes {first.in_channels} channels, not {channels}")
+    new = nn.Conv2d(
+        channels, first.out_channels, first.kernel_size, first.stride, first.padding, first.dilation,
+        bias=first.bias is not None, padding_mode=first.padding_mode, device=first.weight.device,
+    )  # fmt: skip
+    _set_module(model, name, new)
+
+
+def _set_module(model: nn.Module, name: str, new: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, new)

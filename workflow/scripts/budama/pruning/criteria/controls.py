@@ -1,0 +1,39 @@
+"""Controls: what a method must beat to have shown anything."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from budama.pruning.criteria.base import Criterion
+from budama.pruning.criteria.weights import Magnitude
+from budama.pruning.dependency import Member
+
+
+class Random(Criterion):
+    """Scores drawn uniformly from 0…1, from the seed and the name of the group's root.
+
+    Blalock et al. 2020 (arXiv:2003.03033), section 4.5: the baseline that a criterion must beat.
+    """
+
+    name = "random"
+    seeded = True
+    paper = "Blalock et al. 2020, section 4.5"
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        digest = hashlib.sha256(f"{seed}:{size}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+        return torch.rand(size, generator=generator, dtype=torch.float64)
+
+
+class Scratch(Magnitude):
+    """The structure that `magnitude` finds, with new weights: does pruning find weights, or only a smaller network?
+
+    Liu et al. 2019 (arXiv:1810.05270), section 3.
+    """
+
+    name = "scratch"
+    seeded = True
+    paper = "Liu et al. 2019, section 3"

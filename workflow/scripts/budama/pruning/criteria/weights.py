@@ -1,0 +1,108 @@
+"""Methods that read the weights alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from budama.pruning.criteria.base import Criterion, Unavailable, gather, weight_rows
+from budama.pruning.dependency import Member, producer
+
+_BATCHNORM = nn.modules.batchnorm._BatchNorm
+
+
+class Magnitude(Criterion):
+    """Group L2 norm: √Σ w² over every weight of the group that belongs to the channel.
+
+    Li et al. 2017 (arXiv:1608.08710), section 3.1, rank filters by the norm of their own weights; Fang et al. 2023
+    (arXiv:2301.12900), eq. 5, take the norm over the whole group: the filters that produce the channel, the scale of a
+    normalisation it passes through, and the weights that consume it. Biases and normalisation shifts are left out.
+    """
+
+    name = "magnitude"
+    paper = "Li et al. 2017; Fang et al. 2023, eq. 5"
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        return squared_norms(group, size).sqrt()
+
+
+class LAMP(Criterion):
+    """Layer-adaptive magnitude: s_c / Σ s_d over all channels d of the group with s_d ≥ s_c, s the squared group norm.
+
+    Lee et al. 2021 (arXiv:2010.07611), eq. 3, for channels in place of single weights. Within a group it ranks as
+    magnitude does; across groups it bounds the distortion of each one, and never empties a group, whose largest score
+    is 1.
+    """
+
+    name = "lamp"
+    comparable = True
+    paper = "Lee et al. 2021, eq. 3"
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        squared = squared_norms(group, size)
+        ordered, order = squared.sort(stable=True)
+        remaining = ordered.flip(0).cumsum(0).flip(0)
+        return torch.zeros_like(squared).index_copy_(0, order, ordered / remaining.clamp_min(1e-300))
+
+
+class FPGM(Criterion):
+    """Distance to the geometric median: Σ_d ‖F_c − F_d‖₂ over the other channels d, added up over the group's layers.
+
+    He et al. 2019 (arXiv:1811.00250), eq. 4: the filter nearest to all the others is the one they can replace. F_c are
+    the weights of one convolution or linear layer that produce the channel, or those that consume it (as in
+    Torch-Pruning's group version); normalisations are left out.
+    """
+
+    name = "fpgm"
+    paper = "He et al. 2019, eq. 4"
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        total = torch.zeros(size, dtype=torch.float64)
+        for member in group:
+            for _, _, weights in weight_rows(member):
+                if weights.ndim == 2 and weights.shape[1] > 1:
+                    roots, filters = _by_root(member, weights)
+                    total.index_add_(0, roots, torch.cdist(filters, filters).sum(1).cpu())
+        return total
+
+
+class BNScale(Criterion):
+    """Σ|γ| of the BatchNorm layers that the channel passes through.
+
+    Liu et al. 2017, network slimming (arXiv:1708.06519), section 3. The paper trains with an L1 penalty on γ first;
+    here the baseline is taken as it is. Groups without BatchNorm cannot be ranked.
+    """
+
+    name = "bn_scale"
+    paper = "Liu et al. 2017, section 3"
+
+    def unavailable(self, model: nn.Module) -> str | None:
+        if any(isinstance(module, _BATCHNORM) and module.affine for module in model.modules()):
+            return None
+        return "the model has no BatchNorm layer with a scale"
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        norms = [m for m in group if isinstance(m.module, _BATCHNORM) and m.module.affine]
+        if not norms:
+            root = producer(group)
+            raise Unavailable(
+                f"the channels of {root} pass through no BatchNorm; leave them out for all methods with "
+                f"pruning.ignore: [{root}]"
+            )
+        return sum(gather(norm, norm.module.weight.detach().abs(), size) for norm in norms)
+
+
+def squared_norms(group: list[Member], size: int) -> Tensor:
+    """Σ w² of each channel over the whole group, biases left out: `[size]`, float64."""
+    total = torch.zeros(size, dtype=torch.float64)
+    for member in group:
+        for _, _, weights in weight_rows(member):
+            total += gather(member, weights.double().square().sum(1), size)
+    return total
+
+
+def _by_root(member: Member, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The root channels of a member, and for each its weights in one row: flattened channels have several."""
+    order = torch.argsort(member.roots, stable=True)
+    roots = torch.unique(member.roots)
+    return roots, weights.double()[member.idxs[order].to(weights.device)].reshape(len(roots), -1)

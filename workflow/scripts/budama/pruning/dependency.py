@@ -1,0 +1,186 @@
+"""Groups of channels that can only be removed together, as Torch-Pruning's dependency graph finds them.
+
+Fang et al. 2023, DepGraph: a residual sum, a concatenation, a depthwise convolution or a flattening ties channels of
+several layers to one another. A group is traced from one of its producing layers, the root; a member is one layer of
+the group in one role, with the root channel that each of its own channels goes with.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from budama.errors import BudamaError
+from budama.networks.weights import one_line
+from budama.pruning import channels
+from budama.slow_imports import without
+
+with without("timm"):  # 1.4 s, for an operation counter that is not used here
+    import torch_pruning as tp
+
+ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A layer's part in a group: its channels `idxs` go with the root's channels `roots` (int64, equally long)."""
+
+    name: str
+    module: nn.Module | nn.Parameter
+    role: str  # out: produces the channels; in: consumes them; both: passes them through
+    idxs: Tensor
+    roots: Tensor
+    axis: int | None = None  # of a parameter that belongs to no layer
+
+    @property
+    def consumes(self) -> bool:
+        """Whether calibration saw the channels at this layer's input."""
+        return self.role == "in" or channels.is_depthwise(self.module) or isinstance(self.module, nn.MultiheadAttention)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A whole dependency group. Channels are removed `repeats` at a time: one from each of that many equal blocks."""
+
+    name: str  # of the first layer that produces its channels
+    size: int  # channels of the root
+    repeats: int
+    members: tuple[Member, ...]
+    traced: tp.dependency.Group
+
+
+class Graph:
+    """The dependency graph of a model; it follows the model as groups are pruned.
+
+    Args:
+        model: pruned in place by `remove`.
+        example: an input batch, for tracing.
+        ignored: modules whose channels stay (their whole groups do, then).
+        hints: what Torch-Pruning must be told about the architecture, as keyword arguments of its `BasePruner`:
+            `ignored_layers`, `num_heads`, `unwrapped_parameters`, `customized_pruners`.
+    """
+
+    def __init__(
+        self, model: nn.Module, example: Tensor, ignored: Sequence[nn.Module] = (), hints: dict | None = None
+    ) -> None:
+        hints = dict(hints or {})
+        self.model = model
+        self.heads = hints.pop("num_heads", {})
+        ignored = [*ignored, *hints.pop("ignored_layers", ())]
+        self.ignored = [inner for module in ignored for inner in module.modules()]
+        self.names = {module: name for name, module in model.named_modules()}
+        # Tracing follows autograd, so every parameter needs a gradient meanwhile; it also sets evaluation mode.
+        frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        try:
+            with torch.enable_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # "unwrapped parameters", which `members` handles
+                self.traced = tp.DependencyGraph().build_dependency(model, (example,), verbose=False, **hints)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise BudamaError(
+                "the model cannot be pruned: its channels pass through operations on which Torch-Pruning's dependency "
+                f"graph fails ({type(error).__name__}: {one_line(error)})"
+            ) from error
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+
+    def groups(self) -> list[Group]:
+        """All groups that may be pruned, in the order of the model's layers, with every channel.
+
+        Raises one BudamaError that names every layer whose channels cannot be followed.
+        """
+        order = {name: index for index, name in enumerate(self.names.values())}
+        found, obstacles = [], {}
+        for traced in self.traced.get_all_groups(self.ignored, ROOTS):
+            group, obstacle = self._group(traced)
+            found.append(group)
+            if obstacle:
+                obstacles[group.name] = obstacle
+        if obstacles:
+            raise _cannot_be_pruned({name: obstacles[name] for name in sorted(obstacles, key=order.get)})
+        return sorted(found, key=lambda group: order[group.name])
+
+    def part(self, group: Group, idxs: Sequence[int]) -> tp.dependency.Group:
+        """The group's part that belongs to the root channels `idxs`; its ``prune()`` removes them from the model."""
+        dep = group.traced[0].dep
+        return self.traced.get_pruning_group(dep.target.module, dep.handler, list(idxs))
+
+    def prunes(self, handler, side: str) -> bool:
+        """Whether a pruning function of Torch-Pruning's changes the layer's channels of this side, "out" or "in"."""
+        test = self.traced.is_out_channel_pruning_fn if side == "out" else self.traced.is_in_channel_pruning_fn
+        return test(handler)
+
+    def _group(self, traced: tp.dependency.Group) -> tuple[Group, str | None]:
+        """A group, and what stands in the way of pruning it."""
+        parts, size = tuple(members(traced)), len(traced[0].idxs)
+        repeats, obstacle = 1, None
+        for member in parts:
+            blocks = self._blocks(member)
+            if int(member.idxs.max()) >= _width(member):
+                obstacle = f"the dependency graph does not follow its channels to {member.name}"
+            elif blocks > 1 and not (len(member.idxs) == size and torch.equal(member.idxs, member.roots)):
+                reshaped = "which is grouped, through a concatenation or reshape"
+                obstacle = obstacle or f"its channels reach {member.name}, {reshaped}"
+            repeats = max(repeats, blocks)
+        return Group(producer(parts), size, repeats, parts, traced), obstacle
+
+    def _blocks(self, member: Member) -> int:
+        """Into how many equal blocks the layer divides these channels, each of which must lose the same number."""
+        module = member.module
+        if isinstance(module, nn.modules.conv._ConvNd) and not channels.is_depthwise(module):
+            return module.groups
+        if isinstance(module, nn.GroupNorm):
+            return module.num_groups
+        if isinstance(module, nn.MultiheadAttention):
+            return module.num_heads
+        return self.heads.get(module, 1) if member.role == "out" else 1
+
+
+def _cannot_be_pruned(obstacles: dict[str, str]) -> BudamaError:
+    """One line about the layers that cannot be pruned, by what stands in the way of each."""
+    names, (first, why) = ", ".join(obstacles), next(iter(obstacles.items()))
+    if len(obstacles) == 1:
+        return BudamaError(f"{names} cannot be pruned: {why}; leave it out with pruning.ignore: [{names}]")
+    return BudamaError(f"{names} cannot be pruned ({first}: {why}); leave them out with pruning.ignore: [{names}]")
+
+
+def _width(member: Member) -> int:
+    """Channels that the member's layer has on the side of its role."""
+    if member.axis is not None:
+        return member.module.shape[member.axis]
+    return channels.width(member.module, "out" if member.role == "out" else "in")
+
+
+def producer(group: Sequence[Member]) -> str:
+    """The name of the first layer, in the model's order, that produces the group's channels."""
+    return next(member.name for member in group if member.role == "out" or channels.is_depthwise(member.module))
+
+
+def members(traced: tp.dependency.Group) -> list[Member]:
+    """The layers and free parameters of a group of Torch-Pruning's, in the model's order.
+
+    Its bookkeeping nodes (sums, reshapes, concatenations) are left out.
+    """
+    graph = traced._DG
+    order = {name: index for index, (name, _) in enumerate(graph.model.named_modules())}
+    found = []
+    for item in traced:
+        dep, module = item.dep, item.dep.target.module
+        if any(root is None for root in item.root_idxs):
+            continue  # Torch-Pruning does not know which channel of the root this is
+        idxs, roots = torch.tensor(item.idxs), torch.tensor(item.root_idxs)
+        if isinstance(module, nn.Parameter):
+            found.append(Member(graph._param_to_name[module], module, "both", idxs, roots, dep.target.pruning_dim))
+        elif any(True for _ in module.parameters(recurse=False)) or isinstance(module, nn.modules.batchnorm._NormBase):
+            out, into = graph.is_out_channel_pruning_fn(dep.handler), graph.is_in_channel_pruning_fn(dep.handler)
+            role = "both" if out and into else "out" if out else "in"
+            found.append(Member(graph._module2name[module], module, role, idxs, roots))
+    return sorted(found, key=lambda member: order.get(member.name, len(order)))

@@ -1,0 +1,65 @@
+"""What a scenario will give in parameters, size and MACs: the untrained structure, pruned without data or weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from budama.data import catalogue
+from budama.measuring import complexity
+from budama.networks import models
+from budama.pruning import pruner
+
+UNKNOWN_CLASSES = 1000  # of a folder of images that is not there yet
+
+
+def preview(model: dict, data: dict, settings: dict) -> dict:
+    """The figures of a scenario before and after pruning, for every ratio.
+
+    `model` and `data` are those of the baseline, `settings` the scenario's `pruning`. Layer-wise, the removed channels'
+    number does not depend on their scores, so all methods give these figures. Where it does (`scope: global`), the
+    scores are magnitudes of random weights, and `estimate` is true; so it is for `round_to: auto`, which is measured in
+    the run and counts as no rounding here.
+    """
+    shape, classes, known = expected(data)
+    untrained = models.build(model, classes, shape, weights=False)
+    estimate = settings["scope"] == "global" or not known or settings.get("round_to") == "auto"
+    if settings.get("round_to") == "auto":
+        settings = {**settings, "round_to": None}
+    ratios = settings["ratio"] if isinstance(settings["ratio"], list) else [settings["ratio"]]
+    after = []
+    for ratio in ratios:
+        pruned = pruner.prune(untrained, shape, classes, "magnitude", {**settings, "ratio": ratio})
+        figures = {**_figures(pruned.after), "channels_removed_percent": 100 * pruned.achieved["channels"]}
+        for name, key in ("parameters", "parameters"), ("size", "size_mib"), ("gmacs", "gmacs"):
+            figures[f"{name}_change_percent"] = 100 * (figures[key] / _figures(pruned.before)[key] - 1)
+        after.append({"ratio": ratio, "estimate": estimate, "ratio_used": pruned.ratio_used, **figures})
+    criterion = "magnitude of random weights" if settings["scope"] == "global" else None
+    return {
+        "model": models.title(model),
+        "input_shape": list(shape),
+        "classes": classes,
+        "classes_known": known,
+        "scope": settings["scope"],
+        "match": settings["match"],
+        "criterion": criterion,
+        "before": _figures(pruned.before),
+        "after": after,
+    }
+
+
+def expected(data: dict) -> tuple[tuple[int, int, int], int, bool]:
+    """Input shape (C, H, W) and number of classes that `data` will have, and whether the number is known."""
+    source = catalogue.SOURCES[data["name"]]
+    channels, height, width = source.shape
+    side = data["image_size"]
+    shape = (data["channels"] or channels, side or height, side or width)
+    if source.classes:
+        return shape, source.classes, True
+    root = Path(data["root"] or "")
+    folder = root / catalogue.TRAIN if (root / catalogue.TRAIN).is_dir() else root
+    found = sum(entry.is_dir() for entry in folder.iterdir()) if data["root"] and folder.is_dir() else 0
+    return shape, found or UNKNOWN_CLASSES, bool(found)
+
+
+def _figures(measured: complexity.Complexity) -> dict:
+    return {"parameters": measured.parameters, "size_mib": measured.size_mib, "gmacs": measured.gmacs}

@@ -1,0 +1,81 @@
+"""results.json of a scenario that was measured elsewhere: every number is the record's, or follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from budama.results import significance
+from budama.results.rows import change_percent, empty_row
+
+
+def aggregate(settings: dict) -> dict:
+    """The content of results.json. `settings["recorded"]` is as the schema `recorded` has it; what it lacks is null.
+
+    Without hits of single images, accuracies are compared as two proportions of `validation_samples`.
+    """
+    record = settings["recorded"]
+    baseline = _row("baseline", None, None, record["baseline"], None)
+    rows = [
+        _row(variant["name"], variant["method"], variant["ratio"], record["methods"][variant["method"]], baseline)
+        for variant in settings["variants"]
+    ]
+    images, size = record["validation_samples"], record["image_size"]
+    candidates = [
+        significance.Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images or 0) for row in rows
+    ]
+    comparisons = significance.compare(candidates) if images else []
+    timed = any(row["latency_ms"] is not None for row in (baseline, *rows))
+    counts = {"train": record["training_samples"], "calibration": record["calibration_samples"]}
+    return {
+        "scenario": settings["scenario"],
+        "title": settings["title"],
+        "recorded": {"source": record["source"], "scenario": record["scenario"]},
+        "model": {
+            "title": record["model"],
+            "source": None,
+            "name": record["model"],
+            "input_shape": [3, size, size] if size else None,
+            "classes": None,
+        },
+        "dataset": {
+            "name": record["dataset"],
+            "title": record["dataset"],
+            "protocol": None,
+            "counts": {**counts, "selection": None, "test": images},
+            "unreadable": None,
+            "duplicates_dropped": None,
+            "class_names": None,
+        },
+        "pruning": {**record["pruning"], "methods": list(record["methods"])},
+        "widths": None,
+        "finetune": {"epochs": record["finetune_epochs"]},
+        "calibration": {"batches": record["calibration_batches"], "images": record["calibration_samples"]},
+        "seeds": [],
+        "baseline": baseline,
+        "variants": rows,
+        "ranking": significance.rank(candidates, comparisons),
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "against_random": [],
+        "controls": {"aa": None},
+        "warnings": [{"code": "timings_not_comparable"}] if timed and not record["timings_comparable"] else [],
+        "environment": {},
+        "date": None,
+        "configuration": {"scenario": settings["scenario"], "title": settings["title"], "recorded": record},
+    }
+
+
+def _row(variant: str, method: str | None, ratio: float | None, record: dict, baseline: dict | None) -> dict:
+    accuracy, before = record["accuracy_percent"], baseline and baseline["accuracy_percent"]
+    return {
+        **empty_row(variant, method, ratio),
+        "accuracy_percent": accuracy,
+        "accuracy_change_points": accuracy - before if baseline else None,
+        "retention_percent": 100 * accuracy / before if before else None,
+        "parameters": record["parameters"],
+        "parameters_change_percent": change_percent(record["parameters"], baseline and baseline["parameters"]),
+        "size_mib": record["size_mib"],
+        "size_change_percent": change_percent(record["size_mib"], baseline and baseline["size_mib"]),
+        "gmacs": record["gmacs"],
+        "gmacs_change_percent": change_percent(record["gmacs"], baseline and baseline["gmacs"]),
+        "latency_ms": record["latency_ms"],
+    }

@@ -1,0 +1,174 @@
+"""What a scenario compares, and the settings that each stage reads from scenario and baseline files."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from budama.errors import BudamaError
+from budama.settings import schema
+from budama.settings.scenarios import Baseline, Scenario, at, find_scenarios, known_names, load_baseline, load_scenario
+
+__all__ = [
+    "Baseline",
+    "Scenario",
+    "Variant",
+    "chosen_scenarios",
+    "find_scenarios",
+    "load_baseline",
+    "load_scenario",
+    "place",
+    "stage_settings",
+    "variants",
+]
+
+SEEDED = ("random", "scratch")  # methods whose pruning depends on the seed
+BASELINE_STAGES = ("dataset", "baseline", "calibrate")
+VARIANT_STAGES = ("prune", "finetune")
+SCENARIO_STAGES = (*VARIANT_STAGES, "widths", "benchmark", "export", "aggregate", "report", "preview")
+RECORDED_STAGES = ("aggregate", "report")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method at a ratio. `name` is `wanda`, or `wanda-0.3` where the scenario lists its ratios."""
+
+    name: str
+    method: str
+    ratio: float | None
+
+
+def chosen_scenarios(config: Mapping, config_dir: str | Path = "config") -> list[Scenario]:
+    """The scenarios that the content of config/config.yaml asks for, they and their baselines checked.
+
+    Raises BudamaError with a line for every mistake in any of the files.
+    """
+    path = Path(config_dir) / "config.yaml"
+    mistakes = schema.mistakes(dict(config), "config")
+    if mistakes:
+        raise BudamaError(*(at(path, mistake.line) for mistake in mistakes))
+    names = schema.complete(dict(config), schema.load("config"))["scenarios"]
+    known = find_scenarios(config_dir)
+    scenarios, lines = [], {}
+    for name in [names] if isinstance(names, str) else names:
+        try:
+            if name not in known:
+                raise BudamaError(at(path, f"scenarios has {name}, which no file has; {known_names(name, known)}"))
+            scenario = load_scenario(known[name])
+            scenarios.append(scenario)
+            if scenario.baseline_path:
+                load_baseline(scenario.baseline_path)
+        except BudamaError as error:
+            lines.update(dict.fromkeys(error.lines))
+    if lines:
+        raise BudamaError(*lines)
+    return scenarios
+
+
+def variants(scenario: Scenario) -> list[Variant]:
+    """What a scenario compares: every method, at every ratio."""
+    if scenario.recorded is not None:
+        ratio = scenario.recorded["pruning"]["ratio"]
+        return [Variant(method, method, ratio) for method in scenario.recorded["methods"]]
+    methods, ratio = scenario.pruning["methods"], scenario.pruning["ratio"]
+    if isinstance(ratio, list):
+        return [Variant(f"{method}-{one}", method, one) for one in ratio for method in methods]
+    return [Variant(method, method, ratio) for method in methods]
+
+
+def place(variant: Variant, seed: int) -> str:
+    """Folder of a pruned variant below its scenario's: `wanda`, or `random/seed-0` where the seed decides it."""
+    return f"{variant.name}/seed-{seed}" if variant.method in SEEDED else variant.name
+
+
+def stage_settings(
+    stage: str,
+    scenario: Scenario | None = None,
+    baseline: Baseline | None = None,
+    variant: Variant | str | None = None,
+    seed: int | None = None,
+) -> dict:
+    """The settings that a stage reads, and no others: a plain dict, which is its own copy.
+
+    `baseline` is the scenario's where it is not given, `seed` the scenario's first. Raises BudamaError.
+    """
+    if stage not in (*BASELINE_STAGES, *SCENARIO_STAGES):
+        raise BudamaError(f"{stage} is not a stage; known are {', '.join((*BASELINE_STAGES, *SCENARIO_STAGES))}")
+    if scenario is None and (baseline is None or stage in SCENARIO_STAGES):
+        raise BudamaError(f"{stage} needs a scenario" + (" or a baseline" if stage in BASELINE_STAGES else ""))
+    if scenario and scenario.recorded is not None and stage not in RECORDED_STAGES:
+        raise BudamaError(at(scenario.path, f"its results were recorded elsewhere; there is no {stage} to run"))
+    if stage in VARIANT_STAGES:
+        settings = _variant_settings(stage, scenario, baseline, _variant(scenario, variant), seed)
+    elif stage in BASELINE_STAGES:
+        settings = _baseline_settings(stage, baseline or load_baseline(scenario.baseline_path))
+    else:
+        settings = _scenario_settings(stage, scenario, baseline)
+    return copy.deepcopy(settings)
+
+
+def _baseline_settings(stage: str, baseline: Baseline) -> dict:
+    if stage == "dataset":
+        return {"data": baseline.data, "seed": baseline.seed}
+    if stage == "baseline":
+        augment = baseline.data["augment"]
+        return {"model": baseline.model, "train": baseline.train, "seed": baseline.seed, "augment": augment}
+    return {"calibration": baseline.calibration, "seed": baseline.seed}
+
+
+def _variant_settings(stage, scenario, baseline, variant: Variant, seed: int | None) -> dict:
+    seed = scenario.seeds[0] if seed is None else seed
+    if seed < 0:
+        raise BudamaError(f"the seed is {seed}; it must be 0 or more")
+    if stage == "finetune":
+        return {"finetune": scenario.finetune, "seed": seed, "method": variant.method}
+    keys = ("scope", "steps", "match", "round_to", "ignore", "max_ratio", "reestimate_batchnorm")
+    return {
+        "method": variant.method,
+        "ratio": variant.ratio,
+        **{key: scenario.pruning[key] for key in keys},
+        "calibration": (baseline or load_baseline(scenario.baseline_path)).calibration,
+        "seed": seed if variant.method in SEEDED else 0,
+    }
+
+
+def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None) -> dict:
+    if stage == "benchmark":
+        pairs = [[variant.name, seed] for variant in variants(scenario) for seed in scenario.seeds]
+        return {"benchmark": scenario.benchmark, "variants": pairs}
+    if stage == "widths":
+        asked = scenario.benchmark
+        layer = {"batch": asked["batch_size"], "precision": asked["precisions"][0]}
+        return {"layer": {**layer, "channels_last": asked["channels_last"]}}
+    if stage == "export":
+        return {"export": scenario.export}
+    if stage == "report":
+        return {"report": scenario.report, "scenario": scenario.name}
+    if scenario.recorded is None and baseline is None:
+        baseline = load_baseline(scenario.baseline_path)
+    if stage == "preview":
+        return {"model": baseline.model, "data": baseline.data, "pruning": scenario.pruning}
+    return {
+        "scenario": scenario.name,
+        "title": scenario.title,
+        "baseline": baseline and (baseline.title or baseline.name),
+        "model": baseline and baseline.model,
+        "data": baseline and baseline.data,
+        "pruning": scenario.pruning,
+        "finetune": scenario.finetune,
+        "calibration": baseline and baseline.calibration,
+        "seeds": list(scenario.seeds),
+        "variants": [{"name": one.name, "method": one.method, "ratio": one.ratio} for one in variants(scenario)],
+        "recorded": scenario.recorded,
+    }
+
+
+def _variant(scenario: Scenario, variant: Variant | str | None) -> Variant:
+    if isinstance(variant, Variant):
+        return variant
+    known = {one.name: one for one in variants(scenario)}
+    if variant is None:
+        raise BudamaError(at(scenario.path, f"which variant? {known_names('', known)}"))
+    if variant not in known:
+        raise BudamaError(at(scenario.path, f"has no variant {schema.show(variant)}; {known_names(variant, known)}"))
+    return known[variant]
