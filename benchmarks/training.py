@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from budama import machine
 from budama.data.dataset import open_data
 from budama.data.manifest import build_manifest
 from budama.jobs import allocator
@@ -236,9 +237,7 @@ def _first(split, count: int | None):
 
 
 def _processor() -> str:
-    flags = Path("/proc/cpuinfo").read_text()
-    name = next(line.partition(":")[2].strip() for line in flags.splitlines() if line.startswith("model name"))
-    return f"{name} ({', '.join(flag for flag in ('avx512_bf16', 'amx_bf16') if flag in flags) or 'no bfloat16'})"
+    return f"{machine.cpu()} ({', '.join(sorted(machine.BFLOAT16_FLAGS & machine.cpu_flags())) or 'no bfloat16'})"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The benchmark's promises, on real small models. Times are bounded loosely: other programs may run beside them."""
 
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from budama import machine
 from budama.errors import BudamaError
 from budama.measuring import latency
 from budama.measuring.latency import compare, median_ratio
@@ -25,14 +25,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+@pytest.mark.skipif(len(machine.cores()) < 2, reason="one core")
 def test_a_core_that_another_process_keeps_busy_gets_no_thread():
-    core = max(os.sched_getaffinity(0))
+    core = max(machine.cores())
     code = f"import os; os.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         try:
             other.stdout.readline()
-            cores = len(os.sched_getaffinity(0))
+            cores = len(machine.cores())
             assert 1 <= free_threads(cores) < cores
             assert free_threads(1) == 1
         finally:

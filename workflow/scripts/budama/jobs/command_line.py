@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from budama import files
+from budama import files, machine
 from budama.errors import BudamaError
 from budama.jobs import allocator
 from budama.settings import stages
@@ -42,11 +42,11 @@ def add_settings(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict:
-    """The stage's settings (see config.stage_settings) from the parsed arguments. Raises BudamaError."""
-    sources = [name for name in ("spec", "scenario", "baseline") if getattr(args, name, None) is not None]
-    if len(sources) != 1:
+    """The stage's settings (see `stages.stage_settings`) from the parsed arguments. Raises BudamaError."""
+    given = [name for name in ("spec", "scenario", "baseline") if getattr(args, name, None) is not None]
+    if len(given) != 1:
         known = "--spec, --scenario or --baseline" if hasattr(args, "baseline") else "--spec or --scenario"
-        raise BudamaError(f"{args.stage}: give one of {known}" + (f", not {len(sources)} of them" if sources else ""))
+        raise BudamaError(f"{args.stage}: give one of {known}" + (f", not {len(given)} of them" if given else ""))
     if args.spec is not None:
         return _from_spec(args.spec)
     return stages.stage_settings(
@@ -68,7 +68,7 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
 def threads(args: argparse.Namespace) -> int:
     """The number of CPU threads to use: ``--threads``, or every CPU that this process may run on."""
     if args.threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return len(machine.cores())
     if args.threads < 1:
         raise BudamaError(f"--threads is {args.threads}; it must be 1 or more")
     return args.threads

@@ -1,7 +1,6 @@
 """What a result came from: the spec that decides whether it is fresh, and its machine. Free of torch."""
 
 import json
-import os
 import platform
 import re
 import subprocess
@@ -11,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from budama import machine
 from budama.jobs import code_digest
 
 ROOT = Path(__file__).parents[4]
@@ -31,8 +31,8 @@ DECIDE_NOTHING = ("jsonschema", "psutil", "pynvml", "tqdm", "yaml")
 def spec(stage: str, settings: dict, facts: dict | None = None) -> str:
     """All that decides a stage's result besides its input files: JSON with sorted keys, equal texts for equal things.
 
-    `settings` as config.stage_settings gives them; `code` is a digest of the stage's script and of what it imports;
-    `packages` the versions that decide its numbers; `facts` digests of the user's own files (`localdata.facts`).
+    `settings` as `stages.stage_settings` gives them; `code` is a digest of the stage's script and of what it imports;
+    `packages` the versions that decide its numbers; `facts` digests of the user's own files (`user_files.facts`).
     """
     value = {"settings": settings, "code": code_digest.digest(stage), "packages": packages(stage), **(facts or {})}
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -66,15 +66,15 @@ def locked() -> dict[str, str]:
 
 def environment() -> dict:
     """The machine, the versions and the commit that a result was made with, for metrics and reports."""
-    gpus = _gpus()
+    gpus = machine.gpus()
     return {
         "python": platform.python_version(),
         "torch": version("torch"),
         "packages": {name: version(name) for name in ("numpy", "torch-pruning", "torchvision")},
         "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "cpu": machine.cpu(),
+        "cores": len(machine.cores()),
+        "memory_gib": machine.memory_gib(),
         "gpu": gpus[0] if gpus else None,
         "gpus": len(gpus),
         "git_commit": _commit(),
@@ -82,41 +82,12 @@ def environment() -> dict:
     }
 
 
-def _cpu() -> str:
-    """The processor's name as the machine tells it."""
-    with suppress(OSError):
-        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        if found:
-            return " ".join(found[1].split())
-    return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    with suppress(ImportError):
-        import psutil
-
-        return round(psutil.virtual_memory().total / 2**30, 1)
-    return None
-
-
-def _gpus() -> list[str]:
-    """Names of the GPUs that the driver lists."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # no driver, no GPU, no library: all mean that there is none to name
-        return []
-    names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
-    return [name.decode() if isinstance(name, bytes) else name for name in names]
-
-
 def _commit() -> str | None:
     """The commit of this workflow, `-dirty` where its files differ from it; null outside git."""
     with suppress(OSError, subprocess.SubprocessError):
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
             capture_output=True, text=True, timeout=20, check=True,
         )  # fmt: skip
-        return told.stdout.strip() or None
+        return described.stdout.strip() or None
     return None

@@ -12,6 +12,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from budama import machine
+
 MIB = 1024**2
 ENERGY_SECONDS = 2.0  # NVML's energy counter advances in steps of some 20 to 100 ms
 
@@ -41,19 +43,16 @@ def energy_mj_per_image(model: nn.Module, batch: Tensor, seconds: float = ENERGY
     """Millijoules per image of the whole card under this load, by NVML's energy counter; None where there is none."""
     if batch.device.type != "cuda":
         return None
-    try:
-        import pynvml
-
-        handle = _nvml_handle(batch.device)
-        before, start, images = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle), time.perf_counter(), 0
-        with torch.inference_mode():
-            while time.perf_counter() - start < seconds:
-                model(batch)
-                torch.cuda.synchronize(batch.device)
-                images += len(batch)
-        return (pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) - before) / images
-    except Exception:  # no NVML, or a card without the counter: then there is nothing to tell
+    before, start, images = machine.gpu_energy_mj(_uuid(batch.device)), time.perf_counter(), 0
+    if before is None:
         return None
+    with torch.inference_mode():
+        while time.perf_counter() - start < seconds:
+            model(batch)
+            torch.cuda.synchronize(batch.device)
+            images += len(batch)
+    after = machine.gpu_energy_mj(_uuid(batch.device))
+    return None if after is None else (after - before) / images
 
 
 def clocks(device: torch.device) -> dict:
@@ -63,13 +62,7 @@ def clocks(device: torch.device) -> dict:
         if frequency := psutil.cpu_freq():
             found["cpu_mhz"] = round(frequency.current)
     if device.type == "cuda":
-        with suppress(Exception):
-            import pynvml
-
-            handle = _nvml_handle(device)
-            found["gpu_sm_mhz"] = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
-            found["gpu_memory_mhz"] = pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM)
-            found["gpu_watts"] = pynvml.nvmlDeviceGetPowerUsage(handle) / 1000
+        found |= machine.gpu_clocks(_uuid(device))
     return found
 
 
@@ -108,9 +101,5 @@ def _bytes(tensors: list[Tensor]) -> int:
     return sum(storages.values())
 
 
-def _nvml_handle(device: torch.device):
-    """NVML's handle of a torch device, found by UUID: the two number the cards differently."""
-    import pynvml
-
-    pynvml.nvmlInit()
-    return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+def _uuid(device: torch.device) -> str:
+    return str(torch.cuda.get_device_properties(device).uuid)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from budama import machine
+
 BUSY_PERCENT = 50  # of a core, taken by other processes
 
 # A clock takes a model and a batch and returns (milliseconds of one call, milliseconds this process waited for a core).
@@ -70,7 +72,7 @@ def free_threads(asked: int, looks: int = 3, seconds: float = 0.5) -> int:
         import psutil
     except ImportError:
         return asked
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    allowed = machine.cores()
     busy = set(allowed)
     for _ in range(looks):
         if busy:
