@@ -5,7 +5,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from budama.reporting import sections
+from budama.reporting import outline
 from budama.reporting.document import Document
 from budama.reporting.language import Language
 from budama.reporting.view import Results
@@ -89,4 +89,4 @@ def grid(
 def document(content: dict, *others: dict, code: str = "tr", decimal: str = ".") -> tuple[Document, Language]:
     """The report of results, compared with others, and its language."""
     language = Language(code, decimal)
-    return sections.build(Results(content, language), [Results(other, language) for other in others]), language
+    return outline.build(Results(content, language), [Results(other, language) for other in others]), language

@@ -9,7 +9,7 @@
 from budama.errors import BudamaError
 from budama.jobs import command_line
 from budama.progress import log
-from budama.reporting import render, sections
+from budama.reporting import outline, render
 from budama.reporting.language import Language
 from budama.reporting.view import Results
 
@@ -27,7 +27,7 @@ def main() -> None:
     others = [Results.read(path, language) for path in args.compare]
     if not results.rows:
         raise BudamaError(f"{args.results}: no variant of {results.scenario} was measured; there is nothing to report")
-    written = render.write(sections.build(results, others), language, args.output_dir)
+    written = render.write(outline.build(results, others), language, args.output_dir)
     for path in written:
         log(f"wrote {path}")
 

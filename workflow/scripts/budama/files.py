@@ -1,7 +1,6 @@
 """Files and folders that appear whole or not at all: a temporary name beside, fsync, rename."""
 
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 from budama.errors import BudamaError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -107,6 +107,11 @@ def shown(path: str | Path) -> str:
     return str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
 
 
+def names_weights(text: str) -> bool:
+    """Whether `model.weights` names a file, rather than a set of weights that the model's source knows by this name."""
+    return text.lower().endswith(WEIGHTS) or "/" in text
+
+
 def disk_is_full(error: BaseException) -> bool:
     """Whether `error` says that the disk (or the quota) is full; safetensors says so only in its text."""
     return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
@@ -147,16 +152,18 @@ def _sweep(path: Path) -> None:
         with suppress(OSError):
             descriptor = os.open(left, os.O_RDONLY)
             try:
-                if _lock(descriptor, fcntl.LOCK_NB):
+                if _lock(descriptor, wait=False):
                     _remove(left)
             finally:
                 os.close(descriptor)
 
 
-def _lock(descriptor: int, how: int = 0) -> bool:
+def _lock(descriptor: int, wait: bool = True) -> bool:
     """Whether the lock was got. Some network file systems have none."""
+    import fcntl  # which Windows lacks: reading works there
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
