@@ -20,7 +20,6 @@ from budama.jobs import code_digest
 REMEMBERED = Path(".cache/fingerprints")
 LARGEST_COUNT = 20_000
 LARGEST_BYTES = 2 * 2**30
-WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def facts(stage: str, settings: dict, file: str | Path) -> dict[str, str]:
@@ -78,7 +77,7 @@ def content(path: Path) -> str:
 def _model(model: dict, weights: bool) -> dict[str, str]:
     found = {}
     named = model["weights"]
-    if weights and named and (named.lower().endswith(WEIGHTS) or "/" in named):
+    if weights and named and files.names_weights(named):
         if not Path(named).is_file():
             raise BudamaError(f"model.weights is {named}, but there is no file {Path(named).absolute()}")
         found["weights"] = content(Path(named))

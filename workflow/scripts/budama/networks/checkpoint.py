@@ -14,9 +14,8 @@ import torch
 from torch import nn
 
 from budama import files
-from budama.errors import BudamaError
+from budama.errors import BudamaError, one_line
 from budama.networks import models
-from budama.networks.weights import one_line
 
 TENSORS, STRUCTURE = "model.safetensors", "structure.json"
 FORMAT = 1

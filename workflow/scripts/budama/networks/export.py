@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from budama import files
-from budama.errors import BudamaError
-from budama.measuring import latency
-from budama.networks import models
+from budama.errors import BudamaError, one_line
+from budama.networks import models, titles
 from budama.networks.hooks import check_no_hooks
-from budama.networks.weights import one_line
+from budama.progress import log
 
 FORMATS = {"onnx": "model.onnx", "torch_export": "model.pt2"}
 # Of logits, in their own unit, or of the largest of them where that is above 1: float32 keeps 7 digits. PyTorch's own
@@ -172,35 +171,11 @@ def write(folder: Path, model: nn.Module, formats: list[str], input_shape, batch
             "max_logit_difference": found.max_difference,
             "largest_logit": found.largest_logit,
         }
+        log(f"{path.name}: {found.images} images, logits differ by at most {found.max_difference:.2g}")
     return written
 
 
-def onnx_latency(model: nn.Module, path: str | Path, images: torch.Tensor, rounds: int = 30) -> dict:
-    """Time of ONNX Runtime beside PyTorch's on the CPU for `images` `[N, C, H, W]`, in interleaved rounds.
-
-    Both take their images as NCHW and use the same number of threads. `ratio` is ONNX Runtime's time over PyTorch's.
-    """
-    run = latency.compare(
-        {latency.BASELINE: model, "onnx": OnnxModel(path)},
-        images,
-        rounds=rounds,
-        channels_last=False,
-        limit_seconds=15,
-    )
-    ours, theirs = run.timings[latency.BASELINE], run.timings["onnx"]
-    return {
-        "batch_size": len(images),
-        "threads": run.threads,
-        "pytorch_ms": ours.median_ms,
-        "onnx_ms": theirs.median_ms,
-        "ratio": theirs.ratio,
-        "ratio_interval": theirs.ratio_interval,
-        "aa": run.aa and {"ratio": run.aa.ratio, "interval": run.aa.interval, "within": run.aa.within},
-        "rounds": run.rounds,
-    }
-
-
-def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict, title: str) -> None:
+def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict) -> None:
     """Render `load_example.py`: one page that loads a checkpoint and classifies images."""
     from jinja2 import Environment, StrictUndefined
 
@@ -209,7 +184,7 @@ def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict,
     normalisation = recipe.get("normalisation") or {}
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(files.read_text(TEMPLATE))
     text = template.render(
-        title=title,
+        title=titles.title(recipe["model"]),
         model=os.path.relpath(checkpoint_folder, here),
         channels=channels,
         size=height,

@@ -4,7 +4,6 @@ A model maps images `[N, C, H, W]` to logits `[N, classes]`. Its classifier is f
 where its number of classes differs.
 """
 
-import difflib
 import fnmatch
 import importlib
 import os
@@ -13,7 +12,8 @@ import sys
 import torch
 from torch import nn
 
-from budama.errors import BudamaError
+from budama import files
+from budama.errors import BudamaError, did_you_mean, one_line
 from budama.networks import weights as weight_files
 from budama.networks.titles import title
 from budama.pruning.prunability import finish_pruning, pruning_hints
@@ -44,7 +44,7 @@ def build(model: dict, classes: int, input_shape, *, weights: bool = True, seed:
     if source not in SOURCES:
         raise BudamaError(f"model.source is {source!r}; it must be one of {', '.join(SOURCES)}")
     wanted = model.get("weights") if weights else None
-    tensors = weight_files.read(wanted) if wanted and weight_files.is_file(wanted) else None
+    tensors = weight_files.read(wanted) if wanted and files.names_weights(wanted) else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         built = _BUILDERS[source](
@@ -102,9 +102,8 @@ def ignored(model: nn.Module, patterns, classes: int | None = None) -> list[nn.M
         matches = [name for name in modules if name and (name == pattern or fnmatch.fnmatchcase(name, pattern))]
         if not matches:
             names = [name for name in modules if name]
-            raise BudamaError(
-                f"pruning.ignore: {pattern!r} matches no layer of the model; {nearest(pattern, names, 'layers are')}"
-            )
+            hint = did_you_mean(pattern, names, most=3)
+            raise BudamaError(f"pruning.ignore: {pattern!r} matches no layer of the model; {hint}")
         chosen.update(dict.fromkeys(matches))
     return [modules[name] for name in chosen]
 
@@ -115,18 +114,12 @@ def example_input(input_shape, batch: int = 1) -> torch.Tensor:
     return torch.randn(batch, *input_shape, generator=generator, device="cpu")
 
 
-def nearest(name: str, known, otherwise: str = "known are") -> str:
-    """`did you mean …?` with the nearest of the `known` names, or the first few of them."""
-    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5)
-    return f"did you mean {', '.join(close)}?" if close else f"{otherwise}: {', '.join(list(known)[:5])}, …"
-
-
 def _torchvision(name: str, arguments: dict, weights: str | None, classes: int, input_shape) -> nn.Module:
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise BudamaError(f"model.name: torchvision has no {name!r}; {nearest(name, names)}")
+        raise BudamaError(f"model.name: torchvision has no {name!r}; {did_you_mean(name, names, most=3)}")
     if name in ("googlenet", "inception_v3"):  # auxiliary heads serve training from scratch alone and break pruning
         arguments.setdefault("aux_logits", False)
         if not weights:
@@ -154,7 +147,7 @@ def _timm(name: str, arguments: dict, weights: str | None, classes: int, input_s
     except ImportError:
         raise BudamaError("model.source is timm, which is not installed here: pip install timm") from None
     if not timm.is_model(name):
-        raise BudamaError(f"model.name: timm has no {name!r}; {nearest(name, timm.list_models())}")
+        raise BudamaError(f"model.name: timm has no {name!r}; {did_you_mean(name, timm.list_models(), most=3)}")
     if weights and weights != "DEFAULT":
         tags = [tagged.partition(".")[2] for tagged in timm.list_pretrained(f"{name.partition('.')[0]}.*")]
         if weights not in tags:
@@ -192,12 +185,12 @@ def _python(name: str, arguments: dict, weights: str | None, classes: int, input
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        told = f"{type(error).__name__}: {weight_files.one_line(error)}"
-        raise BudamaError(f"model.name: {module_name} cannot be imported from {os.getcwd()} ({told})") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise BudamaError(f"model.name: {module_name} cannot be imported from {os.getcwd()} ({reason})") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        hint = nearest(function_name, names, "it has") if names else "it has no function"
+        hint = did_you_mean(function_name, names, most=3)
         raise BudamaError(f"model.name: {module_name} has no function {function_name!r}; {hint}")
     built = _call(function, name, (), arguments)
     if not isinstance(built, nn.Module):
@@ -217,14 +210,15 @@ def _call(function, name: str, positional: tuple, arguments: dict, place: str = 
     except BudamaError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {weight_files.one_line(error)}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         downloads = isinstance(error, URLError | ConnectionError) or type(error).__module__.startswith(
             ("huggingface_hub", "httpx", "requests", "urllib3")
         )
         if place and downloads:
-            raise BudamaError(f"model.weights: the weights of {name} cannot be downloaded ({told}); {place}") from error
+            line = f"model.weights: the weights of {name} cannot be downloaded ({reason}); {place}"
+            raise BudamaError(line) from error
         shown = {key: value for key, value in arguments.items() if value is not None}
-        raise BudamaError(f"model {name} cannot be built with the arguments {shown}: {told}") from error
+        raise BudamaError(f"model {name} cannot be built with the arguments {shown}: {reason}") from error
 
 
 def _unknown_weights(name: str, weights: str, known: list[str]) -> BudamaError:
@@ -247,7 +241,7 @@ def _count_outputs(model: nn.Module, input_shape, name: str) -> int:
             logits = model.eval()(images)
     except Exception as error:
         shape = list(input_shape)
-        raise BudamaError(f"model {name} does not take images of {shape}: {weight_files.one_line(error)}") from error
+        raise BudamaError(f"model {name} does not take images of {shape}: {one_line(error)}") from error
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or logits.shape[0] != 2:
         shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise BudamaError(f"model {name} must give logits [images, classes] for images; it gave {shape}")

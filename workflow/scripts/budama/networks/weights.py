@@ -7,15 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from budama.errors import BudamaError
+from budama import files
+from budama.errors import BudamaError, one_line
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _HOW = "write it with torch.save(model.state_dict(), path)"
-
-
-def is_file(weights: str) -> bool:
-    """Whether `weights` names a file rather than a set of weights of the model's source."""
-    return weights.lower().endswith(SUFFIXES) or "/" in weights
 
 
 def read(path: str | Path) -> dict[str, torch.Tensor]:
@@ -23,8 +18,8 @@ def read(path: str | Path) -> dict[str, torch.Tensor]:
     path = Path(path)
     if not path.is_file():
         raise BudamaError(f"model.weights: there is no file {path}")
-    if not path.name.lower().endswith(SUFFIXES):
-        raise BudamaError(f"model.weights: {path} is not one of {', '.join(SUFFIXES)}")
+    if not path.name.lower().endswith(files.WEIGHTS):
+        raise BudamaError(f"model.weights: {path} is not one of {', '.join(files.WEIGHTS)}")
     content = _safetensors(path) if path.suffix.lower() == ".safetensors" else _state_dict(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -46,7 +41,7 @@ def classes(model: dict, classifier: str) -> int | None:
     `classifier` is the dotted name of the layer that gives the logits.
     """
     wanted, name = model.get("weights"), model["name"]
-    if wanted and is_file(wanted):
+    if wanted and files.names_weights(wanted):
         weight = read(wanted).get(f"{classifier}.weight")
         return None if weight is None else len(weight)
     if wanted and model["source"] == "torchvision":
@@ -101,12 +96,6 @@ def _state_dict(path: Path):
         ) from None
     except Exception as error:  # a truncated zip, a text file: torch raises what it finds
         raise BudamaError(f"model.weights: {path} cannot be read as a state_dict ({one_line(error)})") from None
-
-
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """An error's text on one line, shortened."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _some(names: list[str], shown: int = 3) -> str:

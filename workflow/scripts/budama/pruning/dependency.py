@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from budama.errors import BudamaError
-from budama.networks.weights import one_line
+from budama.errors import BudamaError, one_line
 from budama.pruning import channels
 from budama.slow_imports import without
 

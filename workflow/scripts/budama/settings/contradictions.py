@@ -6,11 +6,10 @@ A rule names the keys it reads; it is asked only where those are valid, so that 
 import re
 from collections.abc import Callable, Iterator
 
+from budama import files
 from budama.data import catalogue
 from budama.settings import schema
 from budama.settings.schema import show
-
-WEIGHTS_FILE = re.compile(r".*(/|\.(safetensors|pth|pt|bin)$)", re.IGNORECASE)
 
 _RULES: list[tuple[str, tuple[str, ...], Callable[..., Iterator[str]]]] = []
 
@@ -113,7 +112,7 @@ def _callable(source, name):
 
 @_rule("baseline", "model.source", "model.weights")
 def _weights_from_file(source, weights):
-    if source in ("budama", "python") and weights is not None and not WEIGHTS_FILE.match(weights):
+    if source in ("budama", "python") and weights is not None and not files.names_weights(weights):
         yield (
             f"model.weights is {show(weights)}; for source {source} it must be a file (.safetensors or .pth), or null"
         )

@@ -1,13 +1,12 @@
 """Reads scenario and baseline files: checked against their schemas, defaults filled in, all mistakes told at once."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
 from budama import files
-from budama.errors import BudamaError
+from budama.errors import BudamaError, did_you_mean
 from budama.settings import contradictions, schema, yamlfile
 
 
@@ -92,15 +91,6 @@ def find_scenarios(config_dir: str | Path = "config") -> dict[str, Path]:
     return _scenarios_in(Path(config_dir) / "scenarios")
 
 
-def known_names(name: str, known: Iterable[str]) -> str:
-    """The name that was probably meant, or all that are known."""
-    known = list(known)
-    near = schema.nearest(name, known)
-    if near:
-        return f"did you mean {near}?"
-    return f"known are {', '.join(known)}" if known else "there is none"
-
-
 def at(path: Path, line: str) -> str:
     """A line of an error with its file in front."""
     return f"{files.shown(path)}: {line}"
@@ -131,13 +121,13 @@ def _misnamed(path: Path, document: dict) -> list[str]:
     if isinstance(baseline, str) and document.get("recorded") is None:
         known = [file.stem for file in sorted(_baselines(path).glob("*.yaml"))]
         if baseline not in known:
-            lines.append(f"baseline is {schema.show(baseline)}, which no file has; {known_names(baseline, known)}")
+            lines.append(f"baseline is {schema.show(baseline)}, which no file has; {did_you_mean(baseline, known)}")
     others = report.get("compare_with") if isinstance(report, dict) else None
     if isinstance(others, list) and others:
         known = [name for name in _scenarios_in(path.parent) if name != document.get("scenario")]
         for name in others:  # itself is told as a contradiction
             if isinstance(name, str) and name not in known and name != document.get("scenario"):
-                near = known_names(name, known)
+                near = did_you_mean(name, known)
                 lines.append(f"report.compare_with has {schema.show(name)}, which no file has; {near}")
     return lines
 

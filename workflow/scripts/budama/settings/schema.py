@@ -4,7 +4,6 @@ Beside JSON Schema's own keywords the files carry `unit` (for config/README.md) 
 where the ones made from the keywords would read badly).
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from budama.errors import nearest
 from budama.settings import yamlfile
 
 FOLDER = Path(__file__).with_name("schemas")
@@ -125,17 +125,10 @@ def name_of(path: tuple) -> str:
     return text or "the file"
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that `word` was probably meant to be, or none."""
-    folded = {name.casefold(): name for name in reversed(list(known))}
-    found = difflib.get_close_matches(word[:100].casefold(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
-
-
 def hint(word: str, known: Iterable[str]) -> str:
     """` (did you mean NAME?)`, or nothing."""
-    name = nearest(word, known) if isinstance(word, str) else None
-    return f" (did you mean {name}?)" if name else ""
+    near = nearest(word, known) if isinstance(word, str) else []
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 @cache
@@ -216,7 +209,7 @@ def _unknown(path: tuple, key: str, known: dict, schema: dict) -> str:
     name = name_of((*path, key))
     near = nearest(key, known)
     if near:
-        return f"{name} is not a known key; did you mean {name_of((*path, near))}?"
+        return f"{name} is not a known key; did you mean {name_of((*path, near[0]))}?"
     for section, part in schema["properties"].items():
         if key in part.get("properties", {}):
             return f"{name} is not a known key; did you mean {section}.{key}?"

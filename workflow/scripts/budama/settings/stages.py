@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from budama.errors import BudamaError
+from budama.errors import BudamaError, did_you_mean
 from budama.settings import schema
-from budama.settings.scenarios import Baseline, Scenario, at, find_scenarios, known_names, load_baseline, load_scenario
+from budama.settings.scenarios import Baseline, Scenario, at, find_scenarios, load_baseline, load_scenario
 
 __all__ = [
     "Baseline",
@@ -53,7 +53,7 @@ def chosen_scenarios(config: Mapping, config_dir: str | Path = "config") -> list
     for name in [names] if isinstance(names, str) else names:
         try:
             if name not in known:
-                raise BudamaError(at(path, f"scenarios has {name}, which no file has; {known_names(name, known)}"))
+                raise BudamaError(at(path, f"scenarios has {name}, which no file has; {did_you_mean(name, known)}"))
             scenario = load_scenario(known[name])
             scenarios.append(scenario)
             if scenario.baseline_path:
@@ -168,7 +168,7 @@ def _variant(scenario: Scenario, variant: Variant | str | None) -> Variant:
         return variant
     known = {one.name: one for one in variants(scenario)}
     if variant is None:
-        raise BudamaError(at(scenario.path, f"which variant? {known_names('', known)}"))
+        raise BudamaError(at(scenario.path, f"which variant? {did_you_mean('', known)}"))
     if variant not in known:
-        raise BudamaError(at(scenario.path, f"has no variant {schema.show(variant)}; {known_names(variant, known)}"))
+        raise BudamaError(at(scenario.path, f"has no variant {schema.show(variant)}; {did_you_mean(variant, known)}"))
     return known[variant]

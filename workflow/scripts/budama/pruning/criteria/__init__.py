@@ -4,9 +4,7 @@ A method is one class with `score`, in the registry `CRITERIA`. `Criterion.impor
 callable: a group to one score a channel of its root.
 """
 
-import difflib
-
-from budama.errors import BudamaError
+from budama.errors import BudamaError, did_you_mean
 from budama.pruning.criteria.base import Criterion, Unavailable
 from budama.pruning.criteria.controls import Random, Scratch
 from budama.pruning.criteria.data import Coverage, Hessian, Taylor, Wanda
@@ -26,6 +24,4 @@ def get(name: str) -> Criterion:
     """The method of this name; BudamaError with the nearest known one where there is none."""
     if name in CRITERIA:
         return CRITERIA[name]
-    near = difflib.get_close_matches(str(name), CRITERIA, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(CRITERIA)}"
-    raise BudamaError(f"pruning.methods: there is no method {name}; {hint}")
+    raise BudamaError(f"pruning.methods: there is no method {name}; {did_you_mean(name, CRITERIA)}")
