@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.requirements-are-installed
 JOBS ?= 2
 
-.PHONY: report test lint setup envs docs
+.PHONY: report test coverage lint setup envs docs
 
 report: $(READY)  ## compute what is stale and render the reports of config/config.yaml, or of SCENARIO=name
 	$(BIN)/snakemake --cores all $(if $(SCENARIO),--config scenarios=$(SCENARIO))
@@ -19,11 +19,16 @@ test: $(READY)  ## the fast tests, some minutes; the others: .venv/bin/python -m
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 	OMP_NUM_THREADS=1 $(LESSER) $(BIN)/python -m pytest -n $(JOBS) $(TRAINING)
 
+coverage: $(READY)  ## lines of the library that the fast tests run, or TESTS=tests/test_files.py; stages count, too
+	mkdir -p .cache/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --cov $(TESTS)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+	$(BIN)/codespell
 
 setup: $(READY)
 
