@@ -6,7 +6,6 @@ convolutions and matrix products alone: their numbers must be equal, layer by la
 """
 
 import contextlib
-import copy
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from budama.errors import BudamaError
+from budama.networks import copies
 from budama.slow_imports import without, without_compiler
 
 LARGE = 2e9  # operations: a pass takes longer than importing (1 s) what torch computes shapes without storage with
@@ -47,7 +47,7 @@ def measure(model: nn.Module, input_shape) -> Complexity:
 
     Raises BudamaError where ptflops and torch.utils.flop_counter disagree about a layer.
     """
-    counted, elementwise, products, layers = _ptflops(_shadow(model), _images(model, input_shape))
+    counted, elementwise, products, layers = _ptflops(copies.sharing_tensors(model).eval(), _images(model, input_shape))
     by_layer, total = _torch_counts(model, input_shape, weightless=counted > LARGE)
     functional = total - sum(_checked(layer, by_layer.get(name, 0), name) for name, layer in layers.items())
     if products > functional:
@@ -84,19 +84,6 @@ def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _shadow(model: nn.Module) -> nn.Module:
-    """A copy of the modules that shares its tensors with the original: ptflops adds methods and hooks to it."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
-
-
-def _weightless(model: nn.Module) -> nn.Module:
-    """A copy without storage: a forward pass computes shapes alone."""
-    memo = {id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()}
-    memo |= {id(b): b.detach().to("meta") for b in model.buffers()}
-    return copy.deepcopy(model, memo).eval()
-
-
 def _images(model: nn.Module, input_shape, device: torch.device | str | None = None) -> torch.Tensor:
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     return torch.zeros(1, *input_shape, device=device or like.device, dtype=like.dtype)
@@ -128,6 +115,7 @@ def _engine():
 def _ptflops(model: nn.Module, images: torch.Tensor) -> tuple[int, int, int, dict[str, dict]]:
     """What ptflops' `get_flops_pytorch` adds up, in parts: layers, element-wise functions, matrix products.
 
+    ptflops adds methods and hooks to `model`.
     The fourth value has the layers that it counts as one: `{name: {"module", "macs"}}`.
     """
     engine = _engine()
@@ -181,14 +169,14 @@ def _torch_counts(model: nn.Module, input_shape, weightless: bool) -> tuple[dict
     def count(copied: nn.Module, images: torch.Tensor) -> flop_counter.FlopCounterMode:
         counter = flop_counter.FlopCounterMode(display=False)
         with torch.no_grad(), _plain_attention(), without_compiler(flop_counter._FlopCounterMode), counter:
-            copied(images)
+            copied.eval()(images)
         return counter
 
     counter = None
     if weightless:
         with contextlib.suppress(Exception):  # a forward pass that looks at values
-            counter = count(_weightless(model), _images(model, input_shape, "meta"))
-    counter = counter or count(_shadow(model), _images(model, input_shape))
+            counter = count(copies.without_storage(model), _images(model, input_shape, "meta"))
+    counter = counter or count(copies.sharing_tensors(model), _images(model, input_shape))
     counts = {name: sum(by_operator.values()) // 2 for name, by_operator in counter.get_flop_counts().items()}
     root = type(model).__name__
     return {name.removeprefix(f"{root}."): count for name, count in counts.items()}, counter.get_total_flops() // 2

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from budama.measuring.precision import autocast, resolve
+from budama.networks import modes
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,18 @@ def evaluate(model: nn.Module, batches, *, device="cpu", precision: str = "float
     """
     device = torch.device(device)
     precision = resolve(precision, device)
-    modes = [(module, module.training) for module in model.modules()]
     outcomes = []
-    try:
-        model.eval()
-        with torch.inference_mode():
-            for images, labels in batches:
-                if not len(images):  # a worker without a share of a small last batch
-                    continue
-                images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-                labels = labels.to(device, non_blocking=True)
-                with autocast(precision, device):
-                    logits = model(images)
-                losses = functional.cross_entropy(logits.float(), labels, reduction="none")
-                predictions = logits.argmax(dim=1)
-                outcomes.append((predictions == labels, predictions, losses.double().sum()))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with modes.evaluation(model), torch.inference_mode():
+        for images, labels in batches:
+            if not len(images):  # a worker without a share of a small last batch
+                continue
+            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
+            with autocast(precision, device):
+                logits = model(images)
+            losses = functional.cross_entropy(logits.float(), labels, reduction="none")
+            predictions = logits.argmax(dim=1)
+            outcomes.append((predictions == labels, predictions, losses.double().sum()))
     if not outcomes:
         return Evaluation(np.zeros(0, np.bool_), np.zeros(0, np.int64), float("nan"))
     hits, predictions, losses = zip(*outcomes, strict=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, one_line
-from budama.networks import models
+from budama.networks import models, modes
 
 TENSORS, STRUCTURE = "model.safetensors", "structure.json"
 FORMAT = 1
@@ -294,10 +294,8 @@ def _check_equal(model: nn.Module, rebuilt: nn.Module, input_shape, folder: str 
     if any(tensor.device.type != "cpu" or tensor.dtype != torch.float32 for tensor in model.parameters()):
         return
     images = models.example_input(input_shape)
-    was_training = model.training
-    with torch.no_grad():
-        same = torch.equal(model.eval()(images), rebuilt(images))
-    model.train(was_training)
+    with torch.no_grad(), modes.evaluation(model):
+        same = torch.equal(model(images), rebuilt(images))
     if not same:
         raise BudamaError(f"{folder}: the model read back from disk does not give the same outputs")
 

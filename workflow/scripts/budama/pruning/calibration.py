@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from budama.errors import BudamaError
-from budama.networks import gradients
+from budama.networks import gradients, modes, outputs
 from budama.pruning import channels
 
 
@@ -102,7 +102,7 @@ def collect(
         for batch, labels in batches:
             batch, labels = batch.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             with torch.enable_grad(), exact:
-                loss = functional.cross_entropy(_logits(model(batch)), labels)
+                loss = functional.cross_entropy(outputs.logits(model(batch)), labels)
                 inputs.next_batch()
                 changes.add(torch.autograd.grad(loss, changes.parameters, allow_unused=True))
             images, count = images + len(batch), count + 1
@@ -123,28 +123,30 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[tuple[Tensor, Tenso
     if not norms:
         return
     device = next(model.parameters()).device
-    before = [(module, module.training) for module in model.modules()]
-    momenta = [norm.momentum for norm in norms]
-    model.eval()
     size = 0
+    with modes.evaluation(model), _averaging(norms), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        for images, _ in batches:
+            if len(images) < size:
+                continue
+            size = size or len(images)
+            model(images.to(device, non_blocking=True))
+    if not size:
+        raise BudamaError("BatchNorm re-estimation: there is no calibration image")
+
+
+@contextmanager
+def _averaging(norms: list[nn.Module]) -> Iterator[None]:
+    """The running statistics of BatchNorm layers start anew, and count every batch alike."""
+    momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # cumulative average
             norm.train()
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            for images, _ in batches:
-                if len(images) < size:
-                    continue
-                size = size or len(images)
-                model(images.to(device, non_blocking=True))
+        yield
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
-        for module, training in before:
-            module.training = training
-    if not size:
-        raise BudamaError("BatchNorm re-estimation: there is no calibration image")
 
 
 class _Inputs:
@@ -259,28 +261,8 @@ def _axis(axis: int):
 @contextmanager
 def _calibrating(model: nn.Module, inputs: _Inputs) -> Iterator[None]:
     """Evaluation mode, gradients for every parameter, hooks at every consuming layer; all of it undone at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-    hooks = []
-    try:
-        model.eval()
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+    with modes.evaluation(model), modes.all_gradients(model), ExitStack() as hooks:
         for name, module in model.named_modules():
             if isinstance(module, channels.CONSUMERS):
-                hooks.append(inputs.register(name, module))
+                hooks.enter_context(inputs.register(name, module))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        for module, training in modes:
-            module.training = training
-
-
-def _logits(output: Tensor) -> Tensor:
-    """A classifier's logits `[N, classes]`, from models that return a tuple or an object too."""
-    if isinstance(output, Tensor):
-        return output
-    return output.logits if hasattr(output, "logits") else output[0]

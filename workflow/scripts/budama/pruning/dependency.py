@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.errors import BudamaError, one_line
+from budama.networks import modes
 from budama.pruning import channels
 from budama.slow_imports import without
 
@@ -72,12 +73,8 @@ class Graph:
         ignored = [*ignored, *hints.pop("ignored_layers", ())]
         self.ignored = [inner for module in ignored for inner in module.modules()]
         self.names = {module: name for name, module in model.named_modules()}
-        # Tracing follows autograd, so every parameter needs a gradient meanwhile; it also sets evaluation mode.
-        frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        try:
-            with torch.enable_grad(), warnings.catch_warnings():
+        try:  # tracing follows autograd, so every parameter needs a gradient; it also sets evaluation mode
+            with torch.enable_grad(), modes.all_gradients(model), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "unwrapped parameters", which `members` handles
                 self.traced = tp.DependencyGraph().build_dependency(model, (example,), verbose=False, **hints)
         except (MemoryError, torch.OutOfMemoryError):
@@ -87,9 +84,6 @@ class Graph:
                 "the model cannot be pruned: its channels pass through operations on which Torch-Pruning's dependency "
                 f"graph fails ({type(error).__name__}: {one_line(error)})"
             ) from error
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(False)
 
     def groups(self) -> list[Group]:
         """All groups that may be pruned, in the order of the model's layers, with every channel.

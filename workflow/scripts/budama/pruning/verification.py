@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.errors import BudamaError
+from budama.networks import outputs
 from budama.pruning import channels
 
 TOLERANCE = 2e-3  # of the largest logit; float32 rounding over a hundred layers stays below 1e-4 of it
@@ -18,8 +19,7 @@ _EXACT = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, n
 def check_forward(model: nn.Module, images: Tensor, classes: int) -> Tensor:
     """Logits `[N, classes]` of `model` for `images`; BudamaError where they have another shape."""
     with torch.no_grad():
-        logits = model(images)
-    logits = logits if isinstance(logits, Tensor) else getattr(logits, "logits", logits[0])
+        logits = outputs.logits(model(images))
     if logits.shape != (len(images), classes):
         shape = list(logits.shape)
         raise BudamaError(f"the pruned model gives {shape} for {len(images)} images, not {classes} classes")
@@ -42,8 +42,7 @@ def check_equivalent(original: nn.Module, logits: Tensor, kept_inputs: dict[str,
             scale[kept_inputs[name]] = 1
             channels.scale_inputs(module, scale)
     with torch.no_grad():
-        expected = silenced(images)
-    expected = expected if isinstance(expected, Tensor) else expected[0]
+        expected = outputs.logits(silenced(images))
     difference = (expected - logits).abs().max().item()
     if not difference <= TOLERANCE * max(expected.abs().max().item(), 1e-6):
         raise BudamaError(

@@ -3,13 +3,14 @@
 Every step's batch is divided among the workers; gradients and BatchNorm statistics are those of the whole batch.
 """
 
-import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import distributed, nn
+
+from budama.networks import copies
 
 
 def rank() -> int:
@@ -70,8 +71,7 @@ def replica(model: nn.Module, device: torch.device) -> nn.Module:
     """
     if not distributed.is_initialized():
         return model
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin = copy.deepcopy(model, shared)
+    twin = copies.sharing_tensors(model)
     twin = nn.SyncBatchNorm.convert_sync_batchnorm(twin) if device.type == "cuda" else _synchronise(twin)
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(twin, device_ids=ids, broadcast_buffers=False)

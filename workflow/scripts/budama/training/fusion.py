@@ -4,7 +4,6 @@ The twin has the very same parameters and buffers, so that what trains it trains
 is. Results differ by rounding alone.
 """
 
-import copy
 import operator
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import fx, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from budama.networks import copies
 from budama.training import kernels
 
 TRACED = ("budama", "timm", "torchvision")  # others' models may do in Python what a recorded graph would not repeat
@@ -25,8 +25,7 @@ def twin(model: nn.Module, training: bool = True) -> nn.Module:
 
     Sums and ReLUs are joined in known families, the norms alone in others.
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    copied = copy.deepcopy(model, shared).train(training)
+    copied = copies.sharing_tensors(model).train(training)
     for module in copied.modules():
         if type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats:
             module.__class__ = BatchNorm
