@@ -19,6 +19,7 @@ from budama.data import cache as caching
 from budama.data.batching import batches
 from budama.data.dataset import open_data
 from budama.data.manifest import build_manifest
+from budama.data.pool import file_pool
 from budama.data.read_ahead import read_ahead
 from budama.errors import BudamaError
 
@@ -278,6 +279,31 @@ def test_images_kept_in_another_size_are_another_cache(manifest):
         entry["heights"] = [2 * height for height in entry["heights"]]
     assert open_data(manifest).store.cached
     assert len(list(caching.FOLDER.iterdir())) == 2
+
+
+def test_sizes_are_heights_and_widths_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shapes = {"wide": (40, 120), "tall": (90, 40), "turned": (110, 40)}  # height, width, as they are seen
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the file holds it lying on its side
+    for place, (name, (height, width)) in enumerate(shapes.items()):
+        for number in range(10):
+            image = picture(10 * place + number, (height, width) if name == "turned" else (width, height))
+            options = {"exif": turned} if name == "turned" else {}
+            write(tmp_path / "images" / name / f"{number}.jpg", encoded(image, **options))
+    asked = settings(tmp_path / "images", image_size=20, resize=20)
+    pool = file_pool(asked["data"], threads=1)
+    assert [tuple(size) for size in pool.sizes.tolist()] == [shapes[path.split("/")[0]] for path in pool.paths]
+    manifest = build_manifest(asked, threads=1)
+    for entry in manifest["splits"].values():
+        written = list(zip(entry["heights"], entry["widths"], strict=True))
+        assert written == [shapes[path.split("/")[0]] for path in entry["paths"]]
+    data = open_data(manifest)
+    for name, split in data.splits.items():
+        for row, path in enumerate(split.paths):
+            height, width = shapes[path.split("/")[0]]
+            assert tuple(split.sizes[row]) == (height, width)
+            assert data.store.get(name, row).shape == (20 * height // 40, 20 * width // 40, 3)
 
 
 def test_calibration_images_come_from_the_files_of_train(root, manifest):

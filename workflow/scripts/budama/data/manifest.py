@@ -105,7 +105,7 @@ def _split_entry(pool: Pool, rows: np.ndarray) -> dict:
     entry["labels"] = pool.labels[rows].tolist()
     entry["digests"] = [f"{digest:016x}" for digest in pool.digests[rows].tolist()]
     if pool.sizes is not None:
-        entry["widths"], entry["heights"] = pool.sizes[rows].T.tolist()
+        entry["heights"], entry["widths"] = pool.sizes[rows].T.tolist()
     return entry
 
 

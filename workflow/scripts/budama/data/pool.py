@@ -25,7 +25,7 @@ class Pool:
     indices: np.ndarray  # int64 [N]: place in the arrays, or in `paths`
     paths: list[str] | None = None  # relative to root
     root: str | None = None
-    sizes: np.ndarray | None = None  # int64 [N, 2]: width, height upright
+    sizes: np.ndarray | None = None  # int64 [N, 2]: height, width, upright
     grey: bool = False
     arrays: Arrays | None = None
     unreadable: list[dict] = field(default_factory=list)
@@ -89,7 +89,7 @@ def file_pool(data: dict, threads: int) -> Pool:
         indices=np.arange(len(good)),
         paths=[listing.paths[row] for row in good],
         root=str(listing.root),
-        sizes=np.array([(checked[row].width, checked[row].height) for row in good], dtype=np.int64).reshape(-1, 2),
+        sizes=np.array([(checked[row].height, checked[row].width) for row in good], dtype=np.int64).reshape(-1, 2),
         grey=all(checked[row].grey for row in good),
         unreadable=unreadable,
         skipped=listing.skipped,
