@@ -218,12 +218,13 @@ def test_a_rule_reads_like_a_sentence(name):
     for part in ("log:", "conda:", "spec=", "> {log} 2>&1"):
         assert part in text
     assert not re.search(r"^    (run|script|wrapper):", text, re.MULTILINE)
-    assert f"workflow/scripts/{name}.py" in text
+    assert f"{{params.scripts:q}}/{name}.py" in text
+    assert "lambda" not in text
 
 
 def test_the_linter_and_the_formatter_have_nothing_to_say():
     snakefmt = chain.SNAKEMAKE.with_name("snakefmt")
-    for command in ([chain.SNAKEMAKE, "--lint"], [snakefmt, "--check", "Snakefile", "workflow/rules"]):
+    for command in ([chain.SNAKEMAKE, "--lint"], [snakefmt, "--check", "Snakefile", "workflow/Snakefile", "workflow/rules"]):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 

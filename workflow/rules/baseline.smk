@@ -16,9 +16,10 @@ rule dataset:
         mem_mb=8000,
         runtime="4h",
     params:
+        scripts=scripts,
         spec=spec("dataset"),
     shell:
-        "python workflow/scripts/dataset.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
+        "python {params.scripts:q}/dataset.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
 
 
 rule baseline:
@@ -38,11 +39,12 @@ rule baseline:
         mem_mb=16000,
         runtime="2d",
     params:
+        scripts=scripts,
         spec=spec("baseline"),
         launcher=launcher,
         progress=f"{BASELINE}/progress",
     shell:
-        "{params.launcher} workflow/scripts/baseline.py --spec {params.spec:q} --dataset {input.dataset} --output {output.model}"
+        "{params.launcher} {params.scripts:q}/baseline.py --spec {params.spec:q} --dataset {input.dataset} --output {output.model}"
         " --metrics {output.metrics} --history {output.history} --progress {params.progress}"
         " --threads {threads} > {log} 2>&1"
 
@@ -63,7 +65,8 @@ rule calibrate:
         mem_mb=16000,
         runtime="4h",
     params:
+        scripts=scripts,
         spec=spec("calibrate"),
     shell:
-        "python workflow/scripts/calibrate.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        "python {params.scripts:q}/calibrate.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
         " --output {output} --threads {threads} > {log} 2>&1"

@@ -6,7 +6,7 @@ rule benchmark:
     input:
         dataset=of_baseline("dataset.json"),
         baseline=of_baseline("model"),
-        models=lambda wildcards: fine_tuned(wildcards.scenario, "model").values(),
+        models=models,
     output:
         f"{SCENARIO}/benchmark.json",
     log:
@@ -18,10 +18,11 @@ rule benchmark:
         mem_mb=16000,
         runtime="8h",
     params:
+        scripts=scripts,
         spec=spec("benchmark"),
-        models=lambda wildcards: labelled(fine_tuned(wildcards.scenario, "model")),
+        models=model_arguments,
     shell:
-        "python workflow/scripts/benchmark.py --spec {params.spec:q} --dataset {input.dataset} --baseline {input.baseline}"
+        "python {params.scripts:q}/benchmark.py --spec {params.spec:q} --dataset {input.dataset} --baseline {input.baseline}"
         " --model {params.models:q} --output {output} --threads {threads} > {log} 2>&1"
 
 
@@ -41,9 +42,10 @@ rule aggregate:
         mem_mb=4000,
         runtime="1h",
     params:
+        scripts=scripts,
         spec=spec("aggregate"),
         measured=measured_arguments,
         folder=SCENARIO,
     shell:
-        "python workflow/scripts/aggregate.py --spec {params.spec:q} {params.measured:q} --output-dir {params.folder}"
+        "python {params.scripts:q}/aggregate.py --spec {params.spec:q} {params.measured:q} --output-dir {params.folder}"
         " > {log} 2>&1"

@@ -14,6 +14,7 @@ rule preview:
         mem_mb=8000,
         runtime="30m",
     params:
+        scripts=scripts,
         spec=spec("preview"),
     shell:
-        "python workflow/scripts/preview.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
+        "python {params.scripts:q}/preview.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"

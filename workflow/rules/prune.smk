@@ -14,9 +14,10 @@ rule widths:
         mem_mb=8000,
         runtime="1h",
     params:
+        scripts=scripts,
         spec=spec("widths"),
     shell:
-        "python workflow/scripts/widths.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
+        "python {params.scripts:q}/widths.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
 
 
 rule prune:
@@ -38,10 +39,11 @@ rule prune:
         mem_mb=16000,
         runtime="4h",
     params:
+        scripts=scripts,
         spec=spec("prune"),
-        widths=lambda wildcards: [word for file in measured_widths(wildcards) for word in ("--widths", file)],
+        widths=width_arguments,
     shell:
-        "python workflow/scripts/prune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        "python {params.scripts:q}/prune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
         " --calibration {input.calibration} {params.widths:q} --output {output.model} --report {output.report}"
         " --threads {threads} > {log} 2>&1"
 
@@ -65,11 +67,12 @@ rule finetune:
         mem_mb=16000,
         runtime="2d",
     params:
+        scripts=scripts,
         spec=spec("finetune"),
         launcher=launcher,
         progress=f"{SCENARIO}/{{variant}}/seed-{{seed}}/progress",
     shell:
-        "{params.launcher} workflow/scripts/finetune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        "{params.launcher} {params.scripts:q}/finetune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
         " --teacher {input.teacher} --output {output.model} --metrics {output.metrics} --history {output.history}"
         " --progress {params.progress} --threads {threads} > {log} 2>&1"
 
@@ -90,7 +93,8 @@ rule export:
         mem_mb=8000,
         runtime="1h",
     params:
+        scripts=scripts,
         spec=spec("export"),
     shell:
-        "python workflow/scripts/export.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
+        "python {params.scripts:q}/export.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
         " --output {output} --threads {threads} > {log} 2>&1"

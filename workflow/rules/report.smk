@@ -1,6 +1,11 @@
 # Reports need results.json alone, so changing how they look computes nothing.
 
 
+localrules:
+    report,
+    index,
+
+
 rule report:
     """Render a scenario's report as Markdown, HTML and PDF, with its figures."""
     input:
@@ -19,11 +24,12 @@ rule report:
         mem_mb=4000,
         runtime="30m",
     params:
+        scripts=scripts,
         spec=report_spec,
         compared=compared_as_they_are,
         folder=REPORT,
     shell:
-        "python workflow/scripts/report.py --spec {params.spec:q} --results {input.results}"
+        "python {params.scripts:q}/report.py --spec {params.spec:q} --results {input.results}"
         " --compare {input.compared} {params.compared} --output-dir {params.folder} > {log} 2>&1"
 
 
@@ -39,6 +45,7 @@ rule index:
     conda:
         "../../envs/report.yaml"
     params:
-        spec=told(provenance.spec)("index", {}),
+        scripts=scripts,
+        spec=spec("index"),
     shell:
-        "python workflow/scripts/index.py --output {output} {input.results} > {log} 2>&1"
+        "python {params.scripts:q}/index.py --output {output} {input.results} > {log} 2>&1"

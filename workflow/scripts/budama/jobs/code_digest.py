@@ -18,7 +18,7 @@ from budama.errors import BudamaError
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent
-REMEMBERED = SCRIPTS.parents[1] / ".cache/sources.json"
+REMEMBERED = Path(".cache/sources.json")  # below the working directory, wherever the workflow itself lies
 MOST_REMEMBERED = 1000
 
 # They decide no result: settings reach a stage checked, in its spec; the others say where it runs, and talk to people.
@@ -155,6 +155,8 @@ def _reader() -> str:
 
 
 def _found(node: ast.AST, parts: tuple[str, ...], late: bool) -> Iterator[list]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return  # what is imported for type checkers alone never runs
     if isinstance(node, ast.Import):
         yield from ([alias.name, None, late] for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

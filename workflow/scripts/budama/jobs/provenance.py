@@ -15,6 +15,7 @@ from budama.jobs import code_digest
 
 ROOT = Path(__file__).parents[4]
 LOCK = ROOT / "requirements.lock"
+COPIED = ROOT / ".commit"  # which workflow/rules/location.smk leaves in a copy of a commit
 
 # Where the name on the package index is not the imported one with "-" for "_".
 DISTRIBUTIONS = {
@@ -84,6 +85,8 @@ def environment() -> dict:
 
 def _commit() -> str | None:
     """The commit of this workflow, `-dirty` where its files differ from it; null outside git."""
+    if COPIED.is_file():
+        return COPIED.read_text(encoding="utf-8").strip()
     with suppress(OSError, subprocess.SubprocessError):
         described = subprocess.run(
             ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],

@@ -1,0 +1,226 @@
+"""What Snakemake asks by name: the settings of a scenario or baseline, and where the files of its stages lie.
+
+Free of torch, and no stage imports it: how a run is planned decides no result.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from budama.errors import BudamaError
+from budama.jobs import provenance, user_files
+from budama.settings import stages
+from budama.settings.stages import Baseline, Scenario, Variant
+
+BASELINES, SCENARIOS, REPORTS = "results/baselines", "results/scenarios", "reports"
+
+
+@cache
+def find_scenario(name: str) -> Scenario:
+    """The scenario of this name in config/scenarios. Raises BudamaError."""
+    known = stages.find_scenarios()
+    if name not in known:
+        raise BudamaError(f"config/scenarios: no file has the scenario {name}; known are {', '.join(known)}")
+    return stages.load_scenario(known[name])
+
+
+@cache
+def find_baseline(name: str) -> Baseline:
+    """The baseline of this name in config/baselines. Raises BudamaError."""
+    return stages.load_baseline(f"config/baselines/{name}.yaml")
+
+
+def named(wildcards: Mapping[str, str]) -> dict:
+    """The scenario, baseline, variant and seed that a path names; None for what is not in it.
+
+    `place` is `VARIANT/seed-N`, or `VARIANT` where all seeds share one pruned model.
+    """
+    variant, _, seed = wildcards.get("place", "").partition("/seed-")
+    seed = wildcards.get("seed", seed)
+    return {
+        "scenario": wildcards.get("scenario"),
+        "baseline": wildcards.get("baseline"),
+        "variant": wildcards.get("variant", variant) or None,
+        "seed": int(seed) if seed else None,
+    }
+
+
+# --- what a stage computes from ---
+
+
+def spec(
+    stage: str,
+    scenario: str | None = None,
+    baseline: str | None = None,
+    variant: str | None = None,
+    seed: int | None = None,
+) -> str:
+    """All that makes a stage's result stale when it changes; the stage takes its settings from it."""
+    if stage == "index":
+        return provenance.spec(stage, {})
+    whole = find_scenario(scenario) if scenario else None
+    owner = find_baseline(baseline) if baseline else _baseline_of(whole)
+    settings = stages.stage_settings(stage, whole, owner, variant, seed)
+    file = next(one.path for one in (owner, whole) if one)
+    return provenance.spec(stage, settings, user_files.facts(stage, settings, file))
+
+
+def report_spec(scenario: str, compared_as_they_are: Iterable[str]) -> str:
+    """As for other stages, with the content of what is compared with but is not an input."""
+    settings = stages.stage_settings("report", find_scenario(scenario))
+    return provenance.spec("report", settings, {path: user_files.content(Path(path)) for path in compared_as_they_are})
+
+
+def check_users_files(baseline: str) -> list[str]:
+    """No files, but BudamaError, with a line, where the images or weights that a baseline names are missing."""
+    owner = find_baseline(baseline)
+    for stage in ("dataset", "baseline"):
+        user_files.facts(stage, stages.stage_settings(stage, baseline=owner), owner.path)
+    return []
+
+
+def _baseline_of(scenario: Scenario | None) -> Baseline | None:
+    """The baseline that a scenario prunes; none where its results were recorded elsewhere."""
+    return find_baseline(scenario.baseline) if scenario and scenario.baseline else None
+
+
+# --- where files lie ---
+
+
+def of_baseline(scenario: str, file: str) -> str:
+    """A file of the baseline that a scenario prunes."""
+    whole = find_scenario(scenario)
+    if whole.recorded is not None:
+        raise BudamaError(f"{whole.path}: its results were recorded elsewhere; there is nothing to compute")
+    return f"{BASELINES}/{whole.baseline}/{file}"
+
+
+def measured_widths(scenario: str) -> list[str]:
+    """The measurement that `round_to: auto` chooses by; nothing for other scenarios."""
+    pruning = find_scenario(scenario).pruning
+    return [f"{SCENARIOS}/{scenario}/widths.json"] if pruning and pruning["round_to"] == "auto" else []
+
+
+def variants_and_seeds(scenario: str) -> list[tuple[Variant, int]]:
+    """A scenario's variants, each with every seed."""
+    whole = find_scenario(scenario)
+    return [(variant, seed) for variant in stages.variants(whole) for seed in whole.seeds]
+
+
+def pruned(scenario: str, file: str) -> dict[str, str]:
+    """Files of a scenario's pruned models by VARIANT/seed-N; seeds share one where the method does not depend on it."""
+    return {
+        f"{variant.name}/seed-{seed}": f"{SCENARIOS}/{scenario}/{stages.place(variant, seed)}/{file}"
+        for variant, seed in variants_and_seeds(scenario)
+    }
+
+
+def of_pruned(scenario: str, variant: str, seed: int | str, file: str) -> str:
+    """A file of the pruned model that the fine-tuning of a variant with a seed starts from."""
+    return pruned(scenario, file)[f"{variant}/seed-{seed}"]
+
+
+def fine_tuned(scenario: str, file: str = "") -> dict[str, str]:
+    """Folders of a scenario's fine-tuning runs, or files in them, by VARIANT/seed-N in the scenario's own order."""
+    labels = [f"{variant.name}/seed-{seed}" for variant, seed in variants_and_seeds(scenario)]
+    return {label: f"{SCENARIOS}/{scenario}/{label}/{file}".rstrip("/") for label in labels}
+
+
+def models(scenario: str) -> list[str]:
+    """The folders of a scenario's fine-tuned models."""
+    return list(fine_tuned(scenario, "model").values())
+
+
+def exported(scenario: str) -> dict[str, str]:
+    """Folders of a scenario's exports by VARIANT/seed-N; nothing where none are asked for."""
+    return fine_tuned(scenario, "export") if find_scenario(scenario).export["formats"] else {}
+
+
+def measured(scenario: str) -> dict[str, list[str]]:
+    """All that was measured of a scenario; nothing where its results were recorded elsewhere."""
+    if find_scenario(scenario).recorded is not None:
+        return {}
+    return {
+        "dataset": [of_baseline(scenario, "dataset.json")],
+        "baseline": [of_baseline(scenario, file) for file in ("metrics.json", "history.csv")],
+        "benchmark": [f"{SCENARIOS}/{scenario}/benchmark.json"],
+        "pruning": sorted(set(pruned(scenario, "pruning.json").values())),
+        "finetuned": [path for file in ("metrics.json", "history.csv") for path in fine_tuned(scenario, file).values()],
+        "exported": list(exported(scenario).values()),
+    }
+
+
+def products(scenarios: Iterable[str]) -> list[str]:
+    """All that scenarios are for: reports, tables, fine-tuned models, and exports of these.
+
+    What is between (pruned models, calibration, benchmark.json) may be removed once they are there.
+    """
+    paths = [f"{REPORTS}/index.html"]
+    for name in scenarios:
+        paths += [f"{REPORTS}/{name}/ozet_rapor.{form}" for form in ("md", "html", "pdf")]
+        paths += [f"{REPORTS}/{name}/figures"]
+        paths += [f"{SCENARIOS}/{name}/results.{form}" for form in ("csv", "parquet", "json")]
+        paths += [*models(name), *exported(name).values()]
+    return paths
+
+
+# --- arguments of stages ---
+
+
+def labelled(files: Mapping[str, str]) -> list[str]:
+    """LABEL=PATH arguments."""
+    return [f"{label}={path}" for label, path in files.items()]
+
+
+def width_arguments(scenario: str) -> list[str]:
+    """The arguments by which `prune` takes the measured widths."""
+    return [word for file in measured_widths(scenario) for word in ("--widths", file)]
+
+
+def model_arguments(scenario: str) -> list[str]:
+    """The arguments by which `benchmark` takes a scenario's models."""
+    return labelled(fine_tuned(scenario, "model"))
+
+
+def measured_arguments(scenario: str) -> list[str]:
+    """The arguments by which `aggregate` takes what was measured."""
+    files = measured(scenario)
+    if not files:
+        return []
+    metrics, history = files["baseline"]
+    return [
+        *("--dataset", *files["dataset"]),
+        *("--baseline-metrics", metrics),
+        *("--baseline-history", history),
+        *("--benchmark", *files["benchmark"]),
+        *("--pruning", *labelled(pruned(scenario, "pruning.json"))),
+        *("--finetuned", *labelled(fine_tuned(scenario))),
+        *("--exported", *labelled(exported(scenario))),
+    ]
+
+
+# --- scenarios that a report compares with ---
+
+
+def asked_for(targets: Iterable[str], chosen: Iterable[str]) -> set[str]:
+    """The scenarios that a run is for: those that its targets name (paths, or `rule:scenario=NAME`), or the chosen."""
+    found = re.findall(rf"(?:{SCENARIOS}|{REPORTS})/([^/\s]+)/|scenario=([^,\s]+)", " ".join(targets))
+    return {one or other for one, other in found} or set(chosen)
+
+
+def compared(scenario: str, asked_for: Collection[str]) -> tuple[list[str], list[str]]:
+    """Results of the scenarios that a report compares with, in two lists.
+
+    The first are those that this run brings up to date, since they were asked for, or were recorded and cost nothing;
+    the second are others as they are on the disk. Asking for one scenario never computes another; one without results
+    is left out.
+    """
+    fresh, as_they_are = [], []
+    for name in find_scenario(scenario).report["compare_with"]:
+        results = f"{SCENARIOS}/{name}/results.json"
+        if name in asked_for or find_scenario(name).recorded is not None:
+            fresh.append(results)
+        elif Path(results).exists():
+            as_they_are.append(results)
+    return fresh, as_they_are
