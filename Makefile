@@ -35,7 +35,7 @@ setup: $(READY)
 envs: $(READY)  ## write envs/*.yaml anew from requirements.lock
 	$(BIN)/python workflow/scripts/conda_environments.py
 
-docs: $(READY)  ## write config/README.md anew from the schemas
+docs: $(READY)  ## write config/README.md anew from the schemas, and the methods' names for editors
 	$(BIN)/python workflow/scripts/config_readme.py
 
 # uv installs the rest; its own pin, with its hashes, is in the lock too. Bytecode is compiled here, once, and not by

@@ -10,9 +10,9 @@ import yaml
 from configurations import BASELINE, SCENARIO, edited, told, write
 
 from budama.errors import BudamaError
+from budama.methods import METHODS
 from budama.settings import schema, stages
 
-METHODS = ["coverage", "wanda", "magnitude", "taylor", "random", "fpgm", "bn_scale", "lamp", "hessian", "scratch"]
 NAME = "a name of letters, digits, _ - and . (at most 64, beginning with a letter, a digit or _)"
 COUNT = "a share above 0 and below 1, or a count of images (a whole number, 1 or more)"
 RECORDED = {

@@ -213,10 +213,3 @@ def test_methods_that_read_data_refuse_to_run_without_statistics(case):
 def test_an_unknown_method_is_told_with_the_nearest_name():
     with pytest.raises(BudamaError, match="did you mean magnitude"):
         criteria.get("magnitud")
-
-
-def test_every_method_names_its_paper():
-    for name, criterion in criteria.CRITERIA.items():
-        assert criterion.name == name
-        assert any(character.isdigit() for character in criterion.paper)
-        assert criterion.__doc__

@@ -1,13 +1,18 @@
-"""Write config/README.md from the schemas: every key, its unit, its default, and what is allowed."""
+"""Write config/README.md from the schemas: every key, its unit, its default, and what is allowed.
 
+Also write the methods' names into the schema that editors read beside a configuration file.
+"""
+
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from budama import files
+from budama import files, methods
 from budama.jobs import command_line
 from budama.settings import schema
 
 README = Path(__file__).parents[2] / "config" / "README.md"
+NAMES = schema.FOLDER / schema.NAMES
 
 INTRO = """\
 # Configuration
@@ -62,6 +67,12 @@ def render() -> str:
     return INTRO + "".join(f"\n## {title}\n{''.join(_sections(schema.load(name), ''))}" for name, title in PAGES)
 
 
+def names() -> str:
+    """The schema of names, with the table's methods."""
+    listed = ", ".join(methods.METHODS)
+    return re.sub(r"(?<=\n    enum: )\[.*\](?=\n)", f"[{listed}]", NAMES.read_text(encoding="utf-8"), count=1)
+
+
 def _sections(part: dict, name: str) -> Iterator[str]:
     """A table of the keys in `part`, then one for each of its sections."""
     heading = f"\n### {name}\n" if name else ""
@@ -93,6 +104,7 @@ def _row(key: str, part: dict, needed: str) -> str:
 def main() -> None:
     command_line.parser(__doc__).parse_args()
     files.write_text(README, render())
+    files.write_text(NAMES, names())
 
 
 if __name__ == "__main__":

@@ -74,19 +74,19 @@ def prune(
     criterion = criteria.get(method)
     if reason := criterion.unavailable(model):
         raise criteria.Unavailable(reason)
-    if criterion.name == "scratch" and fresh is None:
-        raise BudamaError("pruning method scratch needs a model with new weights")
+    if criterion.method.new_weights and fresh is None:
+        raise BudamaError(f"pruning method {method} needs a model with new weights")
     check_no_hooks(model)
     run = _Run(model, input_shape, classes, settings)
     steps = settings.get("steps", 1)
     for step in range(1, steps + 1):
-        if step > 1 and criterion.needs != "weights":
+        if step > 1 and criterion.method.needs != "weights":
             if recalibrate is None:
                 raise BudamaError(f"pruning.steps is {steps}: {method} must be calibrated anew at every step")
             statistics = recalibrate(copy.deepcopy(run.state.model))
         importance = criterion.importance(run.state.model, statistics, settings.get("seed", 0))
         run.step(importance, settings["ratio"] * step / steps, comparable=criterion.comparable, last=step == steps)
-    if criterion.name == "scratch":
+    if criterion.method.new_weights:
         run.replay(fresh())
     return run.result()
 

@@ -9,9 +9,6 @@ from budama.errors import BudamaError
 from budama.reporting.inline import Inline
 from budama.reporting.language import Language
 
-FAMILIES = {"magnitude": "classic", "taylor": "classic", "wanda": "modern", "coverage": "modern"}
-CONTROLS = ("random", "scratch")
-
 
 class Results:
     """One results.json in a language."""

@@ -8,14 +8,14 @@ from dataclasses import asdict
 
 import numpy as np
 
+from budama.errors import BudamaError
+from budama.methods import METHODS
 from budama.networks import titles
 from budama.results import significance
-from budama.errors import BudamaError
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check, unpacked
 from budama.results.rows import change_percent, empty_row
 
-SEED_CHOOSES = ("random", "scratch")  # controls: their channels, or their weights, are drawn by the seed
 BUSY_PERCENT = 50  # fewer undisturbed calls than this are worth a warning
 
 
@@ -186,8 +186,8 @@ def _against_random(measured: Measured) -> list[dict]:
     variants, rows = measured.settings["variants"], []
     for ratio in dict.fromkeys(variant["ratio"] for variant in variants):
         own = [variant for variant in variants if variant["ratio"] == ratio]
-        random = [v["name"] for v in own if v["method"] == "random"]
-        others = [v["name"] for v in own if v["method"] not in SEED_CHOOSES and measured.measured_seeds(v["name"])]
+        random = [v["name"] for v in own if METHODS[v["method"]].reference]
+        others = [v["name"] for v in own if not METHODS[v["method"]].control and measured.measured_seeds(v["name"])]
         drawn = [_selection_hits(measured, name, seed) for name in random for seed in measured.measured_seeds(name)]
         if drawn and others:
             hits = {name: _selection_hits(measured, name, measured.measured_seeds(name)[0]) for name in others}

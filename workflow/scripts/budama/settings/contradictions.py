@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from budama import files
 from budama.data import catalogue
+from budama.methods import METHODS
 from budama.settings import schema
 from budama.settings.schema import show
 
@@ -65,9 +66,10 @@ def _ratio_above_cap(ratio, max_ratio, match):
 
 
 @_rule("scenario", "pruning.methods", "finetune.epochs")
-def _scratch_untrained(methods, epochs):
-    if methods and "scratch" in methods and epochs == 0:
-        yield "finetune.epochs is 0, but scratch in pruning.methods trains new weights; it must be 1 or more"
+def _new_weights_untrained(methods, epochs):
+    untrained = [name for name in methods or () if METHODS[name].new_weights and epochs == 0]
+    for name in untrained:
+        yield f"finetune.epochs is 0, but {name} in pruning.methods trains new weights; it must be 1 or more"
 
 
 @_rule("scenario", "scenario", "report.compare_with")

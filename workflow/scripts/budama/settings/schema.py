@@ -15,9 +15,11 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from budama.errors import nearest
+from budama.methods import METHODS
 from budama.settings import yamlfile
 
 FOLDER = Path(__file__).with_name("schemas")
+NAMES = "names.schema.yaml"  # its list of methods is for editors; here the table of methods fills it
 
 _TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
 _PLURALS = {"integer": "whole numbers", "number": "numbers", "string": "texts"}
@@ -133,7 +135,10 @@ def hint(word: str, known: Iterable[str]) -> str:
 
 @cache
 def _file(name: str) -> dict:
-    return yamlfile.read(FOLDER / name)
+    content = yamlfile.read(FOLDER / name)
+    if name == NAMES:
+        content["$defs"]["method"]["enum"] = list(METHODS)
+    return content
 
 
 @cache

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budama.errors import BudamaError, did_you_mean
+from budama.methods import METHODS
 from budama.settings import schema
 from budama.settings.scenarios import Baseline, Scenario, at, find_scenarios, load_baseline, load_scenario
 
@@ -22,7 +23,6 @@ __all__ = [
     "variants",
 ]
 
-SEEDED = ("random", "scratch")  # methods whose pruning depends on the seed
 BASELINE_STAGES = ("dataset", "baseline", "calibrate")
 VARIANT_STAGES = ("prune", "finetune")
 SCENARIO_STAGES = (*VARIANT_STAGES, "widths", "benchmark", "export", "aggregate", "report", "preview")
@@ -78,7 +78,7 @@ def variants(scenario: Scenario) -> list[Variant]:
 
 def place(variant: Variant, seed: int) -> str:
     """Folder of a pruned variant below its scenario's: `wanda`, or `random/seed-0` where the seed decides it."""
-    return f"{variant.name}/seed-{seed}" if variant.method in SEEDED else variant.name
+    return f"{variant.name}/seed-{seed}" if METHODS[variant.method].seeded else variant.name
 
 
 def stage_settings(
@@ -128,7 +128,7 @@ def _variant_settings(stage, scenario, baseline, variant: Variant, seed: int | N
         "ratio": variant.ratio,
         **{key: scenario.pruning[key] for key in keys},
         "calibration": (baseline or load_baseline(scenario.baseline_path)).calibration,
-        "seed": seed if variant.method in SEEDED else 0,
+        "seed": seed if METHODS[variant.method].seeded else 0,
     }
 
 

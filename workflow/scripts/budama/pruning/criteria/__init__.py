@@ -1,23 +1,24 @@
 """The pruning methods: how much a channel of a dependency group is worth. Higher is kept.
 
-A method is one class with `score`, in the registry `CRITERIA`. `Criterion.importance` gives Torch-Pruning's kind of
-callable: a group to one score a channel of its root.
+A method is one class with a `name` and a `score` in a module of this package, and the row of that name in
+`budama.methods`. `Criterion.importance` gives Torch-Pruning's kind of callable: a group to one score a channel of its
+root.
 """
 
 from budama.errors import BudamaError, did_you_mean
+from budama.methods import METHODS
+from budama.pruning.criteria import controls, data, weights
 from budama.pruning.criteria.base import Criterion, Unavailable
-from budama.pruning.criteria.controls import Random, Scratch
-from budama.pruning.criteria.data import Coverage, Hessian, Taylor, Wanda
-from budama.pruning.criteria.weights import FPGM, LAMP, BNScale, Magnitude
 
 __all__ = ["CRITERIA", "Criterion", "Unavailable", "get"]
 
-CRITERIA: dict[str, Criterion] = {
-    criterion.name: criterion
-    for criterion in (
-        Coverage(), Wanda(), Magnitude(), Taylor(), Random(), Scratch(), FPGM(), BNScale(), LAMP(), Hessian()
-    )
-}  # fmt: skip
+_CLASSES = {
+    found.name: found
+    for module in (controls, data, weights)
+    for found in vars(module).values()
+    if isinstance(found, type) and issubclass(found, Criterion) and hasattr(found, "name")
+}
+CRITERIA: dict[str, Criterion] = {name: _CLASSES[name]() for name in METHODS}
 
 
 def get(name: str) -> Criterion:

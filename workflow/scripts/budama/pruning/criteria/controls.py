@@ -19,8 +19,6 @@ class Random(Criterion):
     """
 
     name = "random"
-    seeded = True
-    paper = "Blalock et al. 2020, section 4.5"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         digest = hashlib.sha256(f"{seed}:{size}".encode()).digest()
@@ -35,5 +33,3 @@ class Scratch(Magnitude):
     """
 
     name = "scratch"
-    seeded = True
-    paper = "Liu et al. 2019, section 3"

@@ -19,8 +19,6 @@ class Wanda(Criterion):
     """
 
     name = "wanda"
-    needs = "activations"
-    paper = "Sun et al. 2024, eq. 1, summed to channels"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total = torch.zeros(size, dtype=torch.float64)
@@ -45,8 +43,6 @@ class Coverage(Criterion):
     """
 
     name = "coverage"
-    needs = "activations"
-    paper = "Pei et al. 2017, section 4.1; Hu et al. 2016, eq. 1"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total, readers = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
@@ -67,8 +63,6 @@ class Taylor(Criterion):
     """
 
     name = "taylor"
-    needs = "gradients"
-    paper = "Molchanov et al. 2019, eq. 8"
     statistic = "taylor"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
@@ -87,7 +81,6 @@ class Hessian(Taylor):
     """
 
     name = "hessian"
-    paper = "LeCun et al. 1990, eq. 5"
     statistic = "hessian"
 
 

@@ -20,7 +20,6 @@ class Magnitude(Criterion):
     """
 
     name = "magnitude"
-    paper = "Li et al. 2017; Fang et al. 2023, eq. 5"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         return squared_norms(group, size).sqrt()
@@ -36,7 +35,6 @@ class LAMP(Criterion):
 
     name = "lamp"
     comparable = True
-    paper = "Lee et al. 2021, eq. 3"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         squared = squared_norms(group, size)
@@ -54,7 +52,6 @@ class FPGM(Criterion):
     """
 
     name = "fpgm"
-    paper = "He et al. 2019, eq. 4"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total = torch.zeros(size, dtype=torch.float64)
@@ -74,7 +71,6 @@ class BNScale(Criterion):
     """
 
     name = "bn_scale"
-    paper = "Liu et al. 2017, section 3"
 
     def unavailable(self, model: nn.Module) -> str | None:
         if any(isinstance(module, _BATCHNORM) and module.affine for module in model.modules()):

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import Formatter, MaxNLocator
 
+from budama import methods
 from budama.reporting.inline import to_attribute
 
 Number = Callable[[float, int], str]  # a value with so many decimals, in the report's language
@@ -28,26 +29,6 @@ INK, MUTED, GRID, PAPER = "#1d2026", "#5a6069", "#d9dde3", "#fdfdfe"
 WIDTH = 5.8  # inches; narrow enough that its text can be read on a phone
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
-# Dark enough for text on white (WCAG 4.5:1); hues after Okabe and Ito 2008 and Tol 2021. The second colour is for a
-# dark page.
-STYLES = {
-    "magnitude": ("#0065a8", "#5db4f0", "o"),
-    "taylor": ("#c24a00", "#ff9a5c", "s"),
-    "wanda": ("#00795a", "#3fcf9f", "^"),
-    "coverage": ("#8c3a8c", "#da8fda", "D"),
-    "fpgm": ("#8a6500", "#e0b94a", "v"),
-    "bn_scale": ("#00788c", "#57cfe3", "p"),
-    "lamp": ("#8a2f3c", "#f08a97", "P"),
-    "hessian": ("#4b4fa8", "#a5a8ff", "X"),
-    "random": ("#63676e", "#b3b8c0", "h"),
-    "scratch": ("#7a5f4a", "#d3b49c", "*"),
-}
-SPARE = [
-    ("#3a6b1f", "#98d46f", "<"),
-    ("#a8326e", "#f58ec2", ">"),
-    ("#35506b", "#9cc3ea", "d"),
-    ("#6b5d00", "#d6c85a", "8"),
-]
 TOKENS = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
 
 plt.rcParams.update(
@@ -89,14 +70,14 @@ plt.rcParams.update(
 
 def style(method: str | None) -> tuple[str, str, str]:
     """(colour on white, colour on black, marker) of a method, the same in every figure."""
-    if method in STYLES:
-        return STYLES[method]
-    return SPARE[int(hashlib.sha256(str(method).encode()).hexdigest(), 16) % len(SPARE)]
+    row = methods.find(str(method))
+    return *row.colour, row.marker
 
 
 def palette() -> dict[str, tuple[str, str]]:
     """CSS variable of every method colour: (light, dark)."""
-    return {f"--method-{i}": (light, dark) for i, (light, dark, _) in enumerate([*STYLES.values(), *SPARE])}
+    colours = [*(row.colour for row in methods.METHODS.values()), *(colour for colour, _ in methods.SPARE)]
+    return {f"--method-{i}": colour for i, colour in enumerate(colours)}
 
 
 def new(height: float, columns: int = 1, rows: int = 1, **options) -> tuple[Figure, list]:

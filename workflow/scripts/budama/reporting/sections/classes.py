@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from budama import methods
 from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.figures.heatmaps import heatmap
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.view import CONTROLS, Results
+from budama.reporting.view import Results
 
 SHOWN = 24  # classes in the figure; of more, those that changed most
 
@@ -22,7 +23,7 @@ def sections(results: Results) -> list[Section]:
     values = np.array(
         [[np.nan if v is None else v for v in row["per_class_change_points"]] for row in rows], dtype=float
     )
-    judged = [i for i, row in enumerate(rows) if row["method"] not in CONTROLS] or list(range(len(rows)))
+    judged = [i for i, row in enumerate(rows) if not methods.find(row["method"]).control] or list(range(len(rows)))
     known = ~np.isnan(values[judged]).all(axis=0)  # a class without test images has no accuracy
     mean = np.full(count, np.nan)
     mean[known] = np.nanmean(values[judged][:, known], axis=0)

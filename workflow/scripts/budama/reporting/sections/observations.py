@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
+from budama import methods
 from budama.reporting.document import Bullets, Paragraph, Section
 from budama.reporting.inline import Inline
 from budama.reporting.sections import fronts
 from budama.reporting.sections.timing import direction, evidence
-from budama.reporting.view import CONTROLS, FAMILIES, Results
+from budama.reporting.view import Results
 
 ALPHA = 0.05
 
@@ -95,7 +96,7 @@ def families(results: Results, here: str) -> list[Inline]:
     """Classic against modern methods, where both were tested and at one ratio; a win only if every pair is told
     apart."""
     rows = [] if results.grid else results.ordered(results.ratios[0])
-    classic, modern = ([r for r in rows if FAMILIES.get(r["method"]) == f] for f in ("classic", "modern"))
+    classic, modern = ([r for r in rows if methods.find(r["method"]).family == f] for f in ("classic", "modern"))
     if not classic or not modern:
         return []
     signs = set()
@@ -113,7 +114,8 @@ def _controls(results: Results) -> list[Inline]:
     say, lines = results.language.say, []
     entries = [(results.row(e["variant"]), e) for e in results.content.get("against_random") or []]
     for ratio in results.ratios:
-        own = [(row, e) for row, e in entries if row and row.get("ratio") == ratio and row["method"] not in CONTROLS]
+        of_ratio = [(row, e) for row, e in entries if row and row.get("ratio") == ratio]
+        own = [(row, e) for row, e in of_ratio if not methods.find(row["method"]).control]
         prefix = say("ranking.random.prefix", ratio=ratio) + " " if results.grid and ratio is not None else ""
         kinds: dict[str, list] = {"beaten": [], "level": [], "worse": []}
         for row, entry in own:

@@ -1,9 +1,9 @@
 """What may be said about times: which methods are faster, and why recorded times may say nothing."""
 
+from budama import methods
 from budama.reporting.inline import Inline
 from budama.reporting.view import Results
 
-ACTIVATIONS = ("coverage", "wanda")  # methods that hook the model to see its activations
 SLOW = 3.0  # times the baseline's time: no pruning makes a model that slow; something else was on it
 
 
@@ -41,6 +41,7 @@ def evidence(results: Results) -> dict:
                     best = factor, a, b
     equal = best is not None and best[0] >= SLOW
     slow = [row for row in timed if before and row["latency_ms"] > SLOW * before]
-    hooked = [results.short(row) for row in slow] if all(row["method"] in ACTIVATIONS for row in slow) else []
+    hooks = all(methods.find(row["method"]).needs == "activations" for row in slow)  # they hook the model to see them
+    hooked = [results.short(row) for row in slow] if hooks else []
     values = {"low": best[1]["latency_ms"], "high": best[2]["latency_ms"], "factor": int(best[0])} if equal else {}
     return {"equal": equal, "slow": hooked, **values}

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from budama import methods
 from budama.reporting import tables
 from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.figures import plots
@@ -45,9 +46,8 @@ def _fate(results: Results) -> list[Section]:
         known = [(i, row["fate"].get(f"{s}_percent")) for i, s in enumerate(stages)]
         known = [(i, value) for i, value in known if value is not None]
         xs, ys = [i for i, _ in known], [value for _, value in known]
-        if (
-            row["method"] != "scratch" or len(rows) == 1
-        ):  # new weights begin at chance: a line that says nothing of pruning
+        # New weights begin at chance: a line that says nothing of pruning.
+        if not methods.find(row["method"]).new_weights or len(rows) == 1:
             lines[row.get("ratio")].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
         items.append(say("fate.item", name=results.with_ratio(row), values=" → ".join(language.number(y) for y in ys)))
     names = [to_plain(say(f"names.stages.{stage}")) for stage in stages]
@@ -67,7 +67,7 @@ def _fate(results: Results) -> list[Section]:
 def _fate_caption(results: Results, rows: list[dict]) -> Inline:
     """What pruning left, what BatchNorm's re-estimation changed, what fine-tuning changed; new weights are left out."""
     say, sentences = results.language.say, []
-    rows = [row for row in rows if row["method"] != "scratch"] or rows
+    rows = [row for row in rows if not methods.find(row["method"]).new_weights] or rows
 
     def ends(stage: str) -> list[tuple[float, dict]]:
         return [(row["fate"][stage], row) for row in rows if row["fate"].get(stage) is not None]
