@@ -5,8 +5,7 @@ and puts the saved tensors in place: a plain module whose outputs equal the save
 """
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -15,12 +14,11 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, one_line
-from budama.networks import models, modes
+from budama.networks import models, modes, rebuilding
+from budama.networks.rebuilding import STRUCTURE, TENSORS
 
-TENSORS, STRUCTURE = "model.safetensors", "structure.json"
 FORMAT = 1
 _RECIPE = ("model", "classes", "input_shape", "class_names", "normalisation")
-_TRANSIENT = ("training", "_is_full_backward_hook")
 
 
 def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, list[int]] | None = None) -> None:
@@ -32,14 +30,14 @@ def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, 
     """
     from safetensors.torch import save as serialise
 
-    tensors, aliases = _tensors(model)
-    fresh = _rebuild(recipe)
+    tensors, aliases = rebuilding.named_tensors(model)
+    fresh = rebuilding.unpruned(recipe)
     written = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = serialise(written)
     description = {
         "format": FORMAT,
         "recipe": {key: recipe[key] for key in _RECIPE if key in recipe},
-        "attributes": _changed_attributes(model, fresh),
+        "attributes": rebuilding.changed_attributes(model, fresh),
         "kept": kept or {},
         "aliases": aliases,
         "memory_format": "channels_last" if _is_channels_last(model) else "contiguous",
@@ -78,10 +76,10 @@ def load(folder: str | Path, device: str | torch.device = "cpu", data=None) -> n
     except SafetensorError as error:
         raise BudamaError(f"{folder / TENSORS}: is not a safetensors file ({one_line(error)})") from None
     try:
-        model = _rebuild(described["recipe"])
-        _set_attributes(model, described["attributes"])
-        _set_tensors(model, tensors, described.get("aliases", {}))
-        _check_shapes(model)
+        model = rebuilding.unpruned(described["recipe"])
+        rebuilding.set_attributes(model, described["attributes"])
+        rebuilding.set_tensors(model, tensors, described.get("aliases", {}))
+        rebuilding.check_shapes(model)
     except BudamaError as error:
         raise BudamaError(f"{folder}: {error}") from error
     if described.get("memory_format") == "channels_last":
@@ -115,6 +113,18 @@ def save_unavailable(folder: str | Path, reason: str) -> None:
         files.write_json(unfinished / STRUCTURE, {"format": FORMAT, "unavailable": reason})
 
 
+def recipe_of(model: dict, manifest: Mapping) -> dict:
+    """The recipe of a baseline's `model` section for the images of `manifest` (dataset.json)."""
+    normalisation = {key: manifest.get(key) for key in ("mean", "std", "resize")}
+    return {
+        "model": model,
+        "classes": manifest["classes"],
+        "input_shape": manifest["input_shape"],
+        "class_names": manifest["class_names"],
+        "normalisation": {**normalisation, "image_size": manifest["input_shape"][-1]},
+    }
+
+
 def _check_data(folder: Path, recipe: dict, data) -> None:
     shapes = list(recipe["input_shape"]), list(data.input_shape)
     if recipe["classes"] != data.classes:
@@ -128,156 +138,6 @@ def _check_data(folder: Path, recipe: dict, data) -> None:
         raise BudamaError(f"{folder}: its class {number} is {own!r}, but dataset.json has {other!r} there")
 
 
-def _rebuild(recipe: dict) -> nn.Module:
-    """The unpruned architecture, as fast as it can be: without storage where possible, else without initialisation."""
-    arguments = (recipe["model"], recipe["classes"], recipe["input_shape"])
-    try:
-        with torch.device("meta"), _NoInitialisation():
-            model = models.build(*arguments, weights=False)
-        if not any(tensor.is_meta for tensor in _plain_tensors(model)):
-            return model
-    except Exception:
-        pass  # a constructor that computes with values, say a schedule of drop rates
-    with _NoInitialisation():
-        return models.build(*arguments, weights=False)
-
-
-class _NoInitialisation(torch.overrides.TorchFunctionMode):
-    """Skips torch.nn.init and random numbers: the values are about to be replaced.
-
-    (Where there is no storage, torch imports its compiler, for a second, to draw numbers that nobody will see.)
-    """
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if getattr(function, "__module__", None) == "torch.nn.init" or function in _RANDOM:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return function(*args, **kwargs)
-
-
-_RANDOM = (torch.Tensor.normal_, torch.Tensor.uniform_)  # what initialisation draws, and leaves in its argument
-
-
-def _plain_tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Tensors that a module keeps outside its parameters and buffers, where no checkpoint reaches them."""
-
-    def inside(value) -> Iterator[torch.Tensor]:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            for item in value:
-                yield from inside(item)
-        elif isinstance(value, dict):
-            yield from inside(list(value.values()))
-
-    for module in model.modules():
-        for name, value in vars(module).items():
-            if name not in ("_parameters", "_buffers", "_modules"):
-                yield from inside(value)
-
-
-def _tensors(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Parameters and all buffers by name, each tensor once; and `alias: name` for those that stand there twice."""
-    tensors, aliases, first = {}, {}, {}
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    for name, tensor in named:
-        if id(tensor) in first:
-            aliases[name] = first[id(tensor)]
-        else:
-            first[id(tensor)] = name
-            tensors[name] = tensor
-    return tensors, aliases
-
-
-def _simple(value) -> bool:
-    if isinstance(value, list | tuple):
-        return all(_simple(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _attributes(module: nn.Module) -> dict:
-    return {name: value for name, value in vars(module).items() if name not in _TRANSIENT and _simple(value)}
-
-
-def _changed_attributes(model: nn.Module, fresh: nn.Module) -> dict[str, dict]:
-    """Numbers, texts and tuples of them that differ from a fresh build, by module and name."""
-    before, after = dict(fresh.named_modules()), dict(model.named_modules())
-    if list(before) != list(after):
-        which = sorted(set(before) ^ set(after)) or ["their order"]
-        raise BudamaError(f"the model's layers are not those of its recipe: {', '.join(which[:3])}")
-    changed = {}
-    for name, module in after.items():
-        old = _attributes(before[name])
-        new = {key: value for key, value in _attributes(module).items() if key not in old or old[key] != value}
-        if new:
-            changed[name] = new
-    return changed
-
-
-def _set_attributes(model: nn.Module, attributes: dict[str, dict]) -> None:
-    modules = dict(model.named_modules())
-    for name, values in attributes.items():
-        if name not in modules or not isinstance(values, dict):
-            raise BudamaError(f"structure.json names a layer {name!r} that the model of its recipe does not have")
-        for key, value in values.items():
-            if not _simple(value) or callable(getattr(modules[name], key, None)):
-                raise BudamaError(f"structure.json: {name}.{key} cannot be {json.dumps(value)[:60]}")
-            if isinstance(value, list) and not isinstance(getattr(modules[name], key, ()), list):
-                value = tuple(value)
-            setattr(modules[name], key, value)
-
-
-def _set_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], aliases: dict[str, str]) -> None:
-    """Put the tensors in place. They are copied, for MKL's last bit may depend on how memory is aligned."""
-    slots = dict(_slots(model))
-    missing = sorted(set(slots) - set(tensors) - set(aliases))
-    surplus = sorted(set(tensors) - set(slots))
-    if missing or surplus:
-        which = f"lacks {missing[0]}" if missing else f"has {surplus[0]}, which the model does not"
-        raise BudamaError(f"{TENSORS} does not fit the model of structure.json: it {which}")
-    placed: dict[str, torch.Tensor] = {}
-    for name, (module, key) in slots.items():
-        if name in aliases:
-            continue
-        tensor = tensors[name].clone()
-        old = module._parameters.get(key)
-        if old is not None:
-            tensor = nn.Parameter(tensor, requires_grad=old.requires_grad)
-        placed[name] = tensor
-        setattr(module, key, tensor)
-    for alias, name in aliases.items():
-        if alias not in slots or name not in placed:
-            raise BudamaError(f"structure.json: the shared tensor {alias!r} has no place in the model")
-        module, key = slots[alias]
-        setattr(module, key, placed[name])
-
-
-def _slots(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str]]]:
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for key, tensor in [*module._parameters.items(), *module._buffers.items()]:
-            if tensor is not None:
-                yield (f"{prefix}.{key}" if prefix else key), (module, key)
-
-
-def _check_shapes(model: nn.Module) -> None:
-    """Channel counts and tensors must agree: a structure.json that was edited is told before a forward pass fails."""
-    for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, nn.Conv2d):
-            expected = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
-        elif isinstance(module, nn.Linear):
-            expected = (module.out_features, module.in_features)
-        elif isinstance(module, nn.BatchNorm2d) and weight is not None:
-            expected = (module.num_features,)
-        else:
-            continue
-        if tuple(weight.shape) != tuple(expected):
-            found = list(weight.shape)
-            raise BudamaError(
-                f"structure.json and {TENSORS} do not agree: {name}.weight is {found}, not {list(expected)}"
-            )
-
-
 def _is_channels_last(model: nn.Module) -> bool:
     return any(
         p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
@@ -287,7 +147,7 @@ def _is_channels_last(model: nn.Module) -> bool:
 
 def _check_equal(model: nn.Module, rebuilt: nn.Module, input_shape, folder: str | Path) -> None:
     """The read-back model has the same tensors, and on the CPU the same outputs, bit for bit."""
-    ours, theirs = _tensors(model)[0], _tensors(rebuilt)[0]
+    ours, theirs = rebuilding.named_tensors(model)[0], rebuilding.named_tensors(rebuilt)[0]
     different = [name for name in ours if name not in theirs or not _same(ours[name], theirs[name])]
     if different or len(ours) != len(theirs):
         raise BudamaError(f"{folder}: the model does not come back from disk as it was ({', '.join(different[:3])})")

@@ -56,6 +56,16 @@ def classes(model: dict, classifier: str) -> int | None:
     return None
 
 
+def check_classifier(model: dict, classifier: str, asked: int) -> None:
+    """Refuse to keep the weights as they are where the classifier is none of theirs: nothing would ever train it."""
+    found = classes(model, classifier)
+    if found not in (None, asked):
+        raise BudamaError(
+            f"train.epochs is 0, but the weights {model['weights']} are for {found} classes and the data has {asked};"
+            " it must be 1 or more, for the classifier's sake"
+        )
+
+
 def load_into(model: nn.Module, tensors: dict[str, torch.Tensor], path: str | Path) -> None:
     """Copy `tensors` into `model`; a name or shape that does not fit is one clear line."""
     own = model.state_dict()
