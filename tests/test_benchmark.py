@@ -17,7 +17,7 @@ from budama.errors import BudamaError
 from budama.measuring import benchmarking
 from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint, models
-from budama.results.measured import unpacked
+from budama.results.hits import packed, unpacked
 
 ROOT = Path(__file__).parents[1]
 STAGE = ROOT / "workflow/scripts/benchmark.py"
@@ -144,7 +144,7 @@ def test_timing_uses_real_images_and_never_the_test_split(work):
 
 
 def test_packed_hits_take_a_bit_an_image():
-    assert len(benchmarking.packed(np.ones(8000, dtype=bool))) < 8000 / 8 * 1.4
+    assert len(packed(np.ones(8000, dtype=bool))) < 8000 / 8 * 1.4
 
 
 def test_the_stage_writes_what_the_library_measures(work, measured, tmp_path):

@@ -8,12 +8,10 @@ for a difference between methods.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +24,44 @@ from budama.data.dataset import Data
 from budama.measuring import complexity, evaluation, latency, resources
 from budama.networks import checkpoint
 from budama.progress import log, track
+from budama.results.hits import labels_digest, packed
 
 AT_ONCE = 16  # models that share one pass over the test images: decoding costs more than a small model does
 EVALUATION_VALUES = 256 * 3 * 224 * 224  # values in a batch; small images get batches of 1024
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model that was tested on the test images, and what is to be known for timing it.
+
+    `structure`: equal texts for models of equal structure; None where the model's variant is timed by another seed.
+    `timed_as`: the label of the model whose times are this one's, its own or that of the first of equal structure; None
+    where no times belong to it. `model` is kept where it is the one to time.
+    """
+
+    label: str
+    hits: np.ndarray  # bool [N]
+    shapes: tuple  # of its tensors, with their names
+    cost: complexity.Complexity
+    structure: str | None
+    timed_as: str | None
+    model: nn.Module | None
+
+    @property
+    def accuracy_percent(self) -> float:
+        return 100 * int(self.hits.sum()) / len(self.hits)
+
+    def row(self) -> dict:
+        """What benchmark.json says of the model, but for its speed."""
+        return {
+            "status": "ok",
+            "reason": None,
+            "accuracy_percent": self.accuracy_percent,
+            "correct": int(self.hits.sum()),
+            "images": len(self.hits),
+            "hits": packed(self.hits),
+            **asdict(self.cost),
+        }
 
 
 def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.device) -> dict:
@@ -37,39 +70,53 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     `settings`: the `benchmark` section of a scenario. Returns what benchmark.json holds, but for the environment.
     """
     reasons = {label: checkpoint.structure(folder).get("unavailable") for label, folder in folders.items()}
-    rows = {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
-    available = [label for label, reason in reasons.items() if not reason]
-    timed = _first_seeds(available)
-    stands_in: dict[str, str] = {}  # for a label, the label of equal structure that is timed
-    models: dict[str, nn.Module] = {}
-    costs: dict[tuple, complexity.Complexity] = {}
-    first: dict[str, str] = {}  # the first label of each structure
-    for start in range(0, len(available), AT_ONCE):
-        group = {label: checkpoint.load(folders[label], device, data) for label in available[start : start + AT_ONCE]}
-        outcomes = evaluate_together(group, test_batches(data, device, side_by_side(len(group), device)), device)
-        for label, model in group.items():
-            rows[label] = {"status": "ok", "reason": None, **_accuracy(outcomes[label]), **_cost(model, data, costs)}
-            log(f"{label}: {rows[label]['accuracy_percent']:.2f} % of {rows[label]['images']} test images")
-            if label in timed:
-                stands_in[label] = first.setdefault(_structure(label, folders[label], model), label)
-        models |= {label: model for label, model in group.items() if stands_in.get(label) == label}
+    tested = _test({label: folder for label, folder in folders.items() if not reasons[label]}, data, device)
+    models = {one.label: one.model for one in tested if one.model is not None}
     images = {size: timing_images(data, size, device) for size in _batch_sizes(settings)}
-    runs = [_timed(models, images[size], settings, *how) for size, *how in _timings(settings)]
+    runs = [
+        _timed(models, images[size], settings, precision, compiled) for size, precision, compiled in _timings(settings)
+    ]
     speeds = {label: _speed(label, runs) | _demands(model, images, settings) for label, model in models.items()}
-    for label, other in stands_in.items():
-        rows[label] |= speeds[other]
-    labels = data.split("test").labels.astype("<i8")
+    rows = {one.label: {**one.row(), **(speeds[one.timed_as] if one.timed_as else {})} for one in tested}
+    rows |= {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
     return {
         "device": resources.device_name(device),
         "threads": min(run.threads or torch.get_num_threads() for run in runs),
         "threads_asked": torch.get_num_threads(),
         "clocks": resources.clocks(device),
         "settings": settings,
-        "labels_digest": hashlib.sha256(labels.tobytes()).hexdigest(),
+        "labels_digest": labels_digest(data.split("test").labels),
         "controls": {"aa": runs[0].aa and asdict(runs[0].aa)},
         "runs": [{key: value for key, value in run.to_json().items() if key != "timings"} for run in runs],
         "rows": {label: rows[label] for label in folders},
     }
+
+
+def _test(folders: Mapping[str, Path], data: Data, device: torch.device) -> list[Tested]:
+    """Test the models of all `folders`, some at once, and choose those that are to be timed."""
+    labels = list(folders)
+    tested: list[Tested] = []
+    timed = _first_seeds(labels)
+    for start in range(0, len(labels), AT_ONCE):
+        group = {label: checkpoint.load(folders[label], device, data) for label in labels[start : start + AT_ONCE]}
+        hits = evaluate_together(group, test_batches(data, device, side_by_side(len(group), device)), device)
+        for label, model in group.items():
+            structure = _structure(label, folders[label], model) if label in timed else None
+            one = _tested(label, model, hits[label], structure, data, tested)
+            log(f"{label}: {one.accuracy_percent:.2f} % of {len(one.hits)} test images")
+            tested.append(one)
+    return tested
+
+
+def _tested(
+    label: str, model: nn.Module, hits: np.ndarray, structure: str | None, data: Data, before: Sequence[Tested]
+) -> Tested:
+    """What is to be known of a model, looked up where one of those `before` it is alike."""
+    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())
+    alike = next((one.cost for one in before if one.shapes == shapes), None)
+    cost = alike or complexity.measure(model, data.input_shape)
+    timed_as = structure and next((one.label for one in before if one.structure == structure), label)
+    return Tested(label, hits, shapes, cost, structure, timed_as, model if timed_as == label else None)
 
 
 def evaluate_together(
@@ -82,9 +129,8 @@ def evaluate_together(
     """
     hits: dict[str, list[np.ndarray]] = {label: [] for label in models}
     threads, at_once = torch.get_num_threads(), side_by_side(len(models), device)
-    own_threads = {"initializer": torch.set_num_threads, "initargs": (threads // at_once,)}
     try:
-        with ThreadPoolExecutor(at_once, **own_threads) as pool:
+        with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)) as pool:
             for batch in track(test, f"testing {len(models)} models", unit="batches"):
                 outcomes = pool.map(partial(evaluation.evaluate, batches=[batch], device=device), models.values())
                 for label, outcome in zip(models, outcomes, strict=True):
@@ -111,35 +157,12 @@ def timing_images(data: Data, size: int, device: torch.device) -> Tensor:
     return images.repeat(-(-size // len(images)), 1, 1, 1)[:size]
 
 
-def packed(hits: np.ndarray) -> str:
-    """[N] booleans, one bit an image, in base64 (`numpy.packbits`)."""
-    return base64.b64encode(np.packbits(hits).tobytes()).decode()
-
-
 def _first_seeds(labels: list[str]) -> list[str]:
     """The baseline, and of each variant the first label."""
     first: dict[str, str] = {}
     for label in labels:
         first.setdefault(label.partition("/")[0], label)
     return list(first.values())
-
-
-def _accuracy(hits: np.ndarray) -> dict:
-    correct = int(hits.sum())
-    return {
-        "accuracy_percent": 100 * correct / len(hits),
-        "correct": correct,
-        "images": len(hits),
-        "hits": packed(hits),
-    }
-
-
-def _cost(model: nn.Module, data: Data, known: dict[tuple, complexity.Complexity]) -> dict:
-    """Parameters, size and operations; models of equal tensor shapes are measured once."""
-    shape = tuple((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())
-    if shape not in known:
-        known[shape] = complexity.measure(model, data.input_shape)
-    return asdict(known[shape])
 
 
 def _structure(label: str, folder: Path, model: nn.Module) -> str:

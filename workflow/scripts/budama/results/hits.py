@@ -1,0 +1,21 @@
+"""Which test images a model classified rightly, as text for a JSON file; and against which labels that was judged."""
+
+import base64
+import hashlib
+
+import numpy as np
+
+
+def packed(hits: np.ndarray) -> str:
+    """bool [N], one bit an image, in base64 (`numpy.packbits`)."""
+    return base64.b64encode(np.packbits(hits).tobytes()).decode()
+
+
+def unpacked(text: str, count: int) -> np.ndarray:
+    """bool [count] from what `packed` gave for as many images."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=count).astype(bool)
+
+
+def labels_digest(labels: np.ndarray) -> str:
+    """Hexadecimal sha256 of integer labels [N], the same for every integer type and byte order."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
