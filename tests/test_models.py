@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from budama.errors import BudamaError
-from budama.networks import models
+from budama.networks import models, titles
+from budama.pruning import prunability
 
 SMALL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8, "width": 4}, "weights": None}
 
@@ -244,13 +245,13 @@ def test_weights_that_cannot_be_downloaded_say_where_a_file_can_be_put(tmp_path,
 def test_ignored_layers_are_named_by_name_or_pattern():
     model = models.build(SMALL, 5, (1, 8, 8))
     named = {module: name for name, module in model.named_modules()}
-    found = [named[m] for m in models.ignored(model, ["stage1.0.conv1", "*.shortcut.0"], 5)]
+    found = [named[m] for m in prunability.ignored(model, ["stage1.0.conv1", "*.shortcut.0"], 5)]
     assert found == ["fc", "stage1.0.conv1", "stage2.0.shortcut.0", "stage3.0.shortcut.0"]
 
 
 def test_an_ignore_pattern_that_matches_nothing_is_an_error():
     with pytest.raises(BudamaError, match=r"did you mean .*stage1\.0\.conv1"):
-        models.ignored(models.build(SMALL, 5, (1, 8, 8)), ["stage1.0.conv"], 5)
+        prunability.ignored(models.build(SMALL, 5, (1, 8, 8)), ["stage1.0.conv"], 5)
 
 
 @pytest.mark.parametrize(
@@ -271,4 +272,4 @@ def test_an_ignore_pattern_that_matches_nothing_is_an_error():
     ],
 )
 def test_models_have_titles_for_people(source, name, arguments, title):
-    assert models.title({"source": source, "name": name, "arguments": arguments}) == title
+    assert titles.title({"source": source, "name": name, "arguments": arguments}) == title

@@ -4,7 +4,6 @@ A model maps images `[N, C, H, W]` to logits `[N, classes]`. Its classifier is f
 where its number of classes differs.
 """
 
-import fnmatch
 import importlib
 import os
 import sys
@@ -14,21 +13,8 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, did_you_mean, one_line
+from budama.networks import titles
 from budama.networks import weights as weight_files
-from budama.networks.titles import title
-from budama.pruning.prunability import finish_pruning, pruning_hints
-
-__all__ = [
-    "SOURCES",
-    "build",
-    "classifiers",
-    "example_input",
-    "find_classifier",
-    "finish_pruning",
-    "ignored",
-    "pruning_hints",
-    "title",
-]
 
 SOURCES = ("torchvision", "timm", "python", "budama")
 
@@ -83,29 +69,6 @@ def classifiers(model: nn.Module, classes: int) -> list[str]:
     modules = dict(model.named_modules())
     others = [] if isinstance(heads, str) else [name for name in heads if _outputs(modules.get(name)) == classes]
     return [main, *(name for name in others if name != main)]
-
-
-def ignored(model: nn.Module, patterns, classes: int | None = None) -> list[nn.Module]:
-    """Modules that a user leaves out of pruning, and the classifier.
-
-    `patterns` are dotted names (`layer1.0.conv1`) or wildcards (`layer1.*`, `*.downsample*`); a name stands for all
-    that is below it. `classes` finds the classifier; without it the last layer that can be one is taken. A pattern that
-    matches nothing is a BudamaError with the nearest names.
-    """
-    modules = dict(model.named_modules())
-    if classes is None:
-        heads = [[name for name, module in modules.items() if _outputs(module)][-1]]
-    else:
-        heads = classifiers(model, classes)
-    chosen = dict.fromkeys(heads)
-    for pattern in patterns or ():
-        matches = [name for name in modules if name and (name == pattern or fnmatch.fnmatchcase(name, pattern))]
-        if not matches:
-            names = [name for name in modules if name]
-            hint = did_you_mean(pattern, names, most=3)
-            raise BudamaError(f"pruning.ignore: {pattern!r} matches no layer of the model; {hint}")
-        chosen.update(dict.fromkeys(matches))
-    return [modules[name] for name in chosen]
 
 
 def example_input(input_shape, batch: int = 1) -> torch.Tensor:
@@ -282,11 +245,13 @@ def _adapt_channels(model: nn.Module, channels: int, description: dict, weights:
     lost = weights and (in_file is None or in_file.shape[1] != channels)
     if lost or description["source"] in ("budama", "python"):
         raise BudamaError(
-            f"data.channels: the images have {channels}, but {title(description)} takes {first.in_channels}; "
+            f"data.channels: the images have {channels}, but {titles.title(description)} takes {first.in_channels}; "
             f"set data.channels to {first.in_channels}" + (", or model.weights to null" if lost else "")
         )
     if first.groups != 1:
-        raise BudamaError(f"data.channels: {title(description)} takes {first.in_channels} channels, not {channels}")
+        raise BudamaError(
+            f"data.channels: {titles.title(description)} takes {first.in_channels} channels, not {channels}"
+        )
     new = nn.Conv2d(
         channels, first.out_channels, first.kernel_size, first.stride, first.padding, first.dilation,
         bias=first.bias is not None, padding_mode=first.padding_mode, device=first.weight.device,

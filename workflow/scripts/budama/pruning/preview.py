@@ -6,7 +6,7 @@ from pathlib import Path
 
 from budama.data import catalogue
 from budama.measuring import complexity
-from budama.networks import models
+from budama.networks import models, titles
 from budama.pruning import pruner
 
 UNKNOWN_CLASSES = 1000  # of a folder of images that is not there yet
@@ -35,7 +35,7 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         after.append({"ratio": ratio, "estimate": estimate, "ratio_used": pruned.ratio_used, **figures})
     criterion = "magnitude of random weights" if settings["scope"] == "global" else None
     return {
-        "model": models.title(model),
+        "model": titles.title(model),
         "input_shape": list(shape),
         "classes": classes,
         "classes_known": known,

@@ -4,11 +4,33 @@ The dependency graph follows convolutions, linear layers, normalisation, sums an
 follow channels through reshapes that mix them: there a part of the model keeps its width, and the rest is pruned.
 """
 
-from collections.abc import Iterator
+import fnmatch
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import torch
 from torch import nn
+
+from budama.errors import BudamaError, did_you_mean
+from budama.networks import models
+
+
+def ignored(model: nn.Module, patterns: Iterable[str] | None, classes: int) -> list[nn.Module]:
+    """Modules that a user leaves out of pruning, and what gives the logits of the `classes`.
+
+    `patterns` are dotted names (`layer1.0.conv1`) or wildcards (`layer1.*`, `*.downsample*`); a name stands for all
+    that is below it. A pattern that matches nothing is a BudamaError with the nearest names.
+    """
+    modules = dict(model.named_modules())
+    chosen = dict.fromkeys(models.classifiers(model, classes))
+    for pattern in patterns or ():
+        matches = [name for name in modules if name and (name == pattern or fnmatch.fnmatchcase(name, pattern))]
+        if not matches:
+            names = [name for name in modules if name]
+            hint = did_you_mean(pattern, names, most=3)
+            raise BudamaError(f"pruning.ignore: {pattern!r} matches no layer of the model; {hint}")
+        chosen.update(dict.fromkeys(matches))
+    return [modules[name] for name in chosen]
 
 
 def pruning_hints(model: nn.Module) -> dict:

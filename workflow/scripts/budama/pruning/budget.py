@@ -1,0 +1,113 @@
+"""How far to go in an order of removals, so that the asked share of channels, MACs or parameters is gone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budama.errors import BudamaError
+from budama.measuring.complexity import Complexity
+from budama.pruning import selection
+from budama.pruning.dependency import Group
+from budama.pruning.selection import Limits, Removal
+from budama.pruning.working_copy import WorkingCopy
+
+TOLERANCE = 0.005  # half a percentage point between the reduction that was asked for and the achieved one
+TRIALS = 6  # pruned copies that are measured at most, to set right a search that goes by channel counts alone
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is matched ("channels", "macs" or "parameters"), the groups' limits, and the unpruned model's cost."""
+
+    match: str
+    limits: Limits
+    before: Complexity
+
+    def meet(
+        self, current: WorkingCopy, removals: list[Removal], target: float, *, uniform: bool, last: bool
+    ) -> tuple[WorkingCopy, float]:
+        """`current` without as many `removals` as leave `target` gone of what is matched, and the ratio used for it.
+
+        `uniform`: every group loses the same share of its channels, and a removal's key is that share. Only the `last`
+        step of several must meet its target; BudamaError where it cannot.
+        """
+        if self.match == "channels":
+            return self._meet_channels(current, removals, target, uniform=uniform, last=last)
+        return self._meet_cost(current, removals, target, last=last)
+
+    def channel_share(self, groups: Sequence[Group], more: int = 0) -> float:
+        """The share of all channels that is gone when `more` go of what `groups` still have."""
+        initial, now = sum(self.limits.initial.values()), sum(group.size for group in groups)
+        return 1 - (now - more) / initial
+
+    def _meet_channels(
+        self, current: WorkingCopy, removals: list[Removal], target: float, *, uniform: bool, last: bool
+    ) -> tuple[WorkingCopy, float]:
+        gone = [0, *itertools.accumulate(len(removal.idxs) for removal in removals)]
+
+        def share(length: int) -> float:
+            return self.channel_share(current.groups, gone[length])
+
+        length = sum(removal.key < target - 1e-9 for removal in removals) if uniform else 0
+        same_ratio = uniform and abs(share(length) - target) <= TOLERANCE
+        if not same_ratio:
+            length = selection.nearest(share, len(removals), target)
+        coarsest = max((len(removal.idxs) for removal in removals), default=0) / sum(self.limits.initial.values())
+        if last:
+            self._check_share(share(length), target, max(TOLERANCE, coarsest))
+        return current.without(removals[:length]), target if same_ratio else share(length)
+
+    def _meet_cost(
+        self, current: WorkingCopy, removals: list[Removal], target: float, *, last: bool
+    ) -> tuple[WorkingCopy, float]:
+        """Search by channel counts, prune a copy, measure it, and aim again by as much as it was off."""
+        total, _ = self._costs(self.before)
+        cost = selection.Cost(current.groups, *self._costs(current.measured))
+
+        def share(chosen: Sequence[Removal]) -> float:
+            return 1 - cost.after(selection.counts(chosen, len(current.groups))) / total
+
+        def achieved(copy: WorkingCopy) -> float:
+            return 1 - self._costs(copy.measured)[0] / total
+
+        aim, tried = target, []
+        best, missed_by = current, math.inf
+        for _ in range(TRIALS if last else 1):
+            length = selection.nearest(lambda n: share(removals[:n]), len(removals), aim)
+            chosen = selection.fill(removals, length, share, aim, TOLERANCE / 5)
+            if chosen in tried:
+                break
+            tried.append(chosen)
+            trial = current.without(chosen)
+            too_much = achieved(trial) - target
+            if abs(too_much) < missed_by:
+                best, missed_by = trial, abs(too_much)
+            if missed_by <= TOLERANCE / 2:
+                break
+            aim -= too_much
+        if last:
+            self._check_share(achieved(best), target, TOLERANCE)
+        return best, self.channel_share(best.groups)
+
+    def _costs(self, measured: Complexity) -> tuple[float, dict[str, float]]:
+        """What is matched: of the whole model, and of its layers."""
+        if self.match == "parameters":
+            return measured.parameters, {layer["name"]: layer["parameters"] for layer in measured.layers}
+        return measured.gmacs, {layer["name"]: layer["gmacs"] for layer in measured.layers}
+
+    def _check_share(self, share: float, target: float, tolerance: float) -> None:
+        rounding = f" with round_to {self.limits.round_to}" if self.limits.round_to > 1 else ""
+        if share <= 1e-12:
+            sizes = self.limits.initial.values()
+            raise BudamaError(
+                f"pruning.ratio {target:g} of {self.match} removes no channel{rounding}: it is too small for groups of "
+                f"{min(sizes)} to {max(sizes)} channels"
+            )
+        if abs(share - target) > tolerance:
+            raise BudamaError(
+                f"pruning.ratio {target:g} of {self.match} cannot be met within {100 * TOLERANCE:g} points{rounding}: "
+                f"the nearest is {share:.4f}; change pruning.ratio, round_to, max_ratio or ignore"
+            )

@@ -1,0 +1,142 @@
+"""A model on the way: the copy that channels are cut out of, its dependency graph, and what is left of each layer."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from budama.errors import BudamaError
+from budama.measuring import complexity
+from budama.networks import models
+from budama.pruning import channels, prunability, selection, verification
+from budama.pruning.dependency import Graph
+
+
+@dataclass(frozen=True)
+class Original:
+    """The unpruned model, and what every copy of it is tried with.
+
+    `images`: two, `[2, C, H, W]`. `ignore`: patterns of the layers that a user leaves out of pruning.
+    """
+
+    model: nn.Module
+    classes: int
+    images: Tensor
+    ignore: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, model: nn.Module, input_shape, classes: int, ignore: Sequence[str]) -> Original:
+        """`model` with images of `input_shape` (C, H, W), on its device and in its precision."""
+        images = models.example_input(tuple(input_shape), batch=2).to(next(model.parameters()))
+        return cls(model, classes, images, ignore)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.images.shape[1:])
+
+
+@dataclass
+class Record:
+    """What pruning did so far.
+
+    `kept` and `kept_inputs`: for every layer that changed, the output (input) channels of the original that it still
+    has. `cuts`: the root channels that groups lost, by the groups' names, in their order.
+    """
+
+    kept: dict[str, list[int]] = field(default_factory=dict)
+    kept_inputs: dict[str, list[int]] = field(default_factory=dict)
+    cuts: list[tuple[str, list[int]]] = field(default_factory=list)
+
+
+class WorkingCopy:
+    """A copy of the original, the dependency graph of its layers, and the record of what was cut out of it."""
+
+    def __init__(self, model: nn.Module, original: Original, record: Record | None = None) -> None:
+        self.model, self.original, self.record = model, original, record or Record()
+        ignored = prunability.ignored(model, original.ignore, original.classes)
+        self.graph = Graph(model, original.images[:1], ignored, prunability.pruning_hints(model))
+        self.groups = self.graph.groups()
+
+    @cached_property
+    def measured(self) -> complexity.Complexity:
+        """What the model costs; ask when nothing more is cut out of it."""
+        return complexity.measure(self.model, self.original.input_shape)
+
+    def without(self, removals: Sequence[selection.Removal]) -> WorkingCopy:
+        """A copy from which `removals` are gone and which was seen to work; this one where there are none.
+
+        Raises BudamaError with the names of the groups that stand in the way.
+        """
+        if not removals:
+            return self
+        try:
+            return self._verified_without(removals)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            self._blame(error)
+
+    def replayed(self, model: nn.Module) -> WorkingCopy:
+        """Another model of the same architecture, without the channels that are gone here."""
+        other = WorkingCopy(model.to(self.original.images).eval(), self.original)
+        for name, idxs in self.record.cuts:
+            other._cut({name: idxs})
+        verification.check_forward(other.model, self.original.images, self.original.classes)
+        return other
+
+    def _verified_without(self, removals: Sequence[selection.Removal]) -> WorkingCopy:
+        idxs: dict[str, list[int]] = {}
+        for removal in removals:
+            idxs.setdefault(self.groups[removal.group].name, []).extend(removal.idxs)
+        smaller = WorkingCopy(copy.deepcopy(self.model), self.original, copy.deepcopy(self.record))
+        smaller._cut(idxs)
+        original, images = self.original, self.original.images
+        logits = verification.check_forward(smaller.model, images, original.classes)
+        verification.check_equivalent(original.model, logits, smaller.record.kept_inputs, images)
+        return smaller
+
+    def _cut(self, idxs: Mapping[str, list[int]]) -> None:
+        """Cut root channels `idxs` of the groups with these names out of every layer of theirs."""
+        groups = {group.name: group for group in self.groups}
+        for name, removed in idxs.items():
+            part = self.graph.part(groups[name], sorted(removed))
+            self._note(part)
+            part.prune()
+            self.record.cuts.append((name, sorted(removed)))
+        prunability.finish_pruning(self.model)
+        self.groups = self.graph.groups()
+
+    def _note(self, part) -> None:
+        """Record which channels of the layers of `part` stay."""
+        for item in part:
+            name = self.graph.names.get(item.dep.target.module)
+            for side, book in ("out", self.record.kept), ("in", self.record.kept_inputs):
+                if name is not None and self.graph.prunes(item.dep.handler, side):
+                    width = channels.width(item.dep.target.module, side)
+                    gone = set(item.idxs)
+                    book[name] = [c for i, c in enumerate(book.get(name, range(width))) if i not in gone]
+
+    def _blame(self, error: Exception) -> NoReturn:
+        """Find the groups that cannot be pruned even on their own, and name them."""
+        culprits = []
+        for index, group in enumerate(self.groups):
+            block = group.size // group.repeats
+            alone = selection.Removal(index, tuple(range(0, group.size, block)), 0.0)
+            try:
+                self._verified_without([alone])
+            except Exception:
+                culprits.append(group.name)
+            gc.collect()  # a dependency graph is full of cycles: without this, every trial's copy of the model stays
+        if not culprits:
+            raise BudamaError(f"the pruned model does not work: {' '.join(str(error).split())[:300]}") from error
+        raise BudamaError(
+            f"{', '.join(culprits)} cannot be pruned: the channels pass through an operation that the dependency graph "
+            f"does not follow; leave them out with pruning.ignore: [{', '.join(culprits)}]"
+        ) from error
