@@ -7,7 +7,6 @@ torchrun --nproc-per-node N finetune.py …
 
 from budama import files
 from budama.jobs import command_line
-from budama.training import records
 
 
 def main() -> None:
@@ -16,22 +15,22 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="DIR", help="checkpoint of the pruned model")
     parser.add_argument("--teacher", metavar="DIR", help="checkpoint of the baseline; read where distill is above 0")
-    records.add_outputs(parser)
+    command_line.add_training(parser)
     command_line.add_compute(parser)
     args = parser.parse_args()
     settings = command_line.settings(args)
-    manifest, progress = files.read_json(args.dataset), records.progress_dir(args)
+    manifest, progress = files.read_json(args.dataset), command_line.progress_folder(args)
 
     from budama.data.dataset import open_data
     from budama.networks import checkpoint
-    from budama.training import distributed, loop, resume
+    from budama.training import distributed, loop, records, resume
 
     with distributed.job(command_line.device(args)) as device:
         structure = checkpoint.structure(args.model)
         if "unavailable" in structure:
             if distributed.writes():
                 checkpoint.save_unavailable(args.output, structure["unavailable"])
-                records.write_unavailable(args, settings["seed"], structure["unavailable"])
+                records.write_unavailable(args.metrics, args.history, settings["seed"], structure["unavailable"])
             return
         data, distill = open_data(manifest), settings["finetune"]["distill"] > 0
         model = checkpoint.load(args.model, data=data)
@@ -43,7 +42,7 @@ def main() -> None:
         )  # fmt: skip
         if distributed.writes():
             checkpoint.save(args.output, model.cpu(), recipe=structure["recipe"], kept=structure["kept"])
-            records.write(args, settings["seed"], result)
+            records.write(args.metrics, args.history, settings["seed"], result)
             resume.discard(progress)
 
 

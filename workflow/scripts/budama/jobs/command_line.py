@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from budama import files, machine
 from budama.errors import BudamaError
@@ -63,6 +64,19 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("compute")
     group.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name what a training writes, and where an interrupted one left its progress."""
+    parser.add_argument("--output", required=True, metavar="DIR", help="the checkpoint")
+    parser.add_argument("--metrics", required=True, metavar="FILE", help="metrics.json")
+    parser.add_argument("--history", required=True, metavar="FILE", help="history.csv, a row an epoch")
+    parser.add_argument("--progress", metavar="DIR", help="progress of an interrupted run (default: beside --output)")
+
+
+def progress_folder(args: argparse.Namespace) -> Path:
+    """Where a training keeps its progress until its outputs are in place."""
+    return Path(args.progress) if args.progress else Path(args.output).with_name("progress")
 
 
 def threads(args: argparse.Namespace) -> int:

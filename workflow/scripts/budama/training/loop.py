@@ -30,7 +30,7 @@ CHECK_EVERY = 50  # steps between looks at the loss on a GPU, each of which wait
 class TrainResult:
     """What came out. The model holds the weights of `best_epoch`; epoch 0 is the weights that training started from."""
 
-    history: list[dict]  # an epoch each, with the columns of outcome.HISTORY
+    history: list[dict]  # an epoch each, with the columns of records.HISTORY
     best_epoch: int
     epochs: int
     selection_accuracy_percent: float

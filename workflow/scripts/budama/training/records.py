@@ -1,27 +1,14 @@
 """What a training leaves beside its checkpoint, metrics.json and history.csv, from the stages baseline and finetune."""
 
-import argparse
 import csv
 import io
 from pathlib import Path
 
 from budama import files
 from budama.jobs import provenance
+from budama.training.loop import TrainResult
 
 HISTORY = ("epoch", "learning_rate", "train_loss", "selection_loss", "selection_accuracy_percent", "seconds")
-
-
-def add_outputs(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name what is written, and where an interrupted run left its progress."""
-    parser.add_argument("--output", required=True, metavar="DIR", help="the checkpoint")
-    parser.add_argument("--metrics", required=True, metavar="FILE", help="metrics.json")
-    parser.add_argument("--history", required=True, metavar="FILE", help="history.csv, a row an epoch")
-    parser.add_argument("--progress", metavar="DIR", help="progress of an interrupted run (default: beside --output)")
-
-
-def progress_dir(args: argparse.Namespace) -> Path:
-    """Where the progress is kept until the outputs are in place."""
-    return Path(args.progress) if args.progress else Path(args.output).with_name("progress")
 
 
 def inputs(stage: str, settings: dict, dataset: str | Path) -> str:
@@ -29,10 +16,10 @@ def inputs(stage: str, settings: dict, dataset: str | Path) -> str:
     return f"{provenance.spec(stage, settings)} {files.sha256(dataset)}"
 
 
-def write(args: argparse.Namespace, seed: int, result) -> None:
-    """Write the history and the metrics of a TrainResult."""
-    write_history(args.history, result.history)
-    metrics = {
+def write(metrics: str | Path, history: str | Path, seed: int, result: TrainResult) -> None:
+    """Write metrics.json and history.csv of a training."""
+    write_history(history, result.history)
+    content = {
         "status": "ok",
         "seed": seed,
         "best_epoch": result.best_epoch,
@@ -45,13 +32,13 @@ def write(args: argparse.Namespace, seed: int, result) -> None:
         "device": result.device,
         "environment": provenance.environment(),
     }
-    files.write_json(args.metrics, metrics)
+    files.write_json(metrics, content)
 
 
-def write_unavailable(args: argparse.Namespace, seed: int, reason: str) -> None:
+def write_unavailable(metrics: str | Path, history: str | Path, seed: int, reason: str) -> None:
     """Write that there was no model to train, and why: a method that cannot serve a model is a row, not a crash."""
-    write_history(args.history, [])
-    files.write_json(args.metrics, {"status": "unavailable", "seed": seed, "reason": reason})
+    write_history(history, [])
+    files.write_json(metrics, {"status": "unavailable", "seed": seed, "reason": reason})
 
 
 def write_history(path: str | Path, rows: list[dict]) -> None:

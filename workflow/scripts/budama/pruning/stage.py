@@ -1,0 +1,86 @@
+"""A scenario's pruning by one method: the baseline's checkpoint in, the pruned one out, with what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from budama.data import batching
+from budama.data.dataset import Data
+from budama.measuring.evaluation import Evaluation, evaluate
+from budama.networks import checkpoint, models
+from budama.progress import log
+from budama.pruning import calibration, criteria, pruner
+from budama.results import hits
+
+
+def prune(
+    baseline: str | Path,
+    statistics: str | Path,
+    data: Data,
+    settings: dict,
+    device: torch.device,
+    output: str | Path,
+) -> dict:
+    """Prune the checkpoint `baseline`, write the checkpoint `output`, and return the content of pruning.json.
+
+    `statistics`: of the calibration, calibration.safetensors. `settings`: those of the stage prune, with `widths`
+    (widths.json) where `round_to` is "auto". Where the method cannot serve the model, checkpoint and content say why.
+    """
+    asked = {key: value for key, value in settings.items() if key != "calibration"}
+    try:
+        done = _prune(baseline, statistics, data, settings, device, output)
+    except criteria.Unavailable as reason:
+        log(f"{settings['method']} cannot serve this model: {reason}")
+        checkpoint.save_unavailable(output, str(reason))
+        return {"status": "unavailable", "reason": str(reason), **asked}
+    return {"status": "ok", "reason": None, **done, **asked}
+
+
+def _prune(baseline, statistics, data: Data, settings: dict, device: torch.device, output) -> dict:
+    recipe = checkpoint.structure(baseline)["recipe"]
+    model = checkpoint.load(baseline, device, data)
+    batches = calibration.batches(data, settings["calibration"], device)
+    threshold = settings["calibration"]["coverage_threshold"]
+
+    def recalibrate(partly_pruned: nn.Module) -> calibration.Statistics:
+        if settings["reestimate_batchnorm"]:
+            calibration.reestimate_batchnorm(partly_pruned, batches)
+        return calibration.collect(partly_pruned, batches, threshold=threshold, device=device)
+
+    def fresh() -> nn.Module:
+        return models.build(recipe["model"], data.classes, data.input_shape, weights=False, seed=settings["seed"])
+
+    seen = calibration.Statistics.load(statistics)
+    pruned = pruner.prune(model, data.input_shape, data.classes, settings["method"], settings, seen, recalibrate, fresh)
+    selection = batching.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
+    outcomes = {"as_pruned": evaluate(pruned.model, selection, device=device)}
+    outcomes["reestimated"] = outcomes["as_pruned"]
+    if settings["reestimate_batchnorm"]:
+        calibration.reestimate_batchnorm(pruned.model, batches)
+        outcomes["reestimated"] = evaluate(pruned.model, selection, device=device)
+    checkpoint.save(output, pruned.model.cpu(), recipe=recipe, kept=pruned.kept)
+    return _described(settings["method"], seen, pruned, outcomes)
+
+
+def _described(
+    method: str, statistics: calibration.Statistics, pruned: pruner.Pruned, outcomes: dict[str, Evaluation]
+) -> dict:
+    """What pruning.json says of a model that was pruned; `outcomes`: on the selection split, by what was done."""
+    accuracies = {when: outcome.accuracy_percent for when, outcome in outcomes.items()}
+    log(f"{method}: " + ", ".join(f"{when} {value:.2f} %" for when, value in accuracies.items()))
+    return {
+        "calibration_images": statistics.images,
+        "ratio_used": pruned.ratio_used,
+        "round_to_used": pruned.round_to,
+        "achieved": {f"{what}_percent": 100 * share for what, share in pruned.achieved.items()},
+        "parameters": pruned.after.parameters,
+        "size_mib": pruned.after.size_mib,
+        "gmacs": pruned.after.gmacs,
+        "selection_accuracy_percent": accuracies,
+        "selection_hits": {when: hits.packed(outcome.hits) for when, outcome in outcomes.items()},
+        "selection_images": outcomes["as_pruned"].images,
+        "layers": pruned.layers,
+    }
