@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_exported_is_one_line(tmp_path):
 
 def test_the_example_classifies_an_image_as_the_pipeline_does(digits, tmp_path, capsys, monkeypatch):
     folder, data, model, recipe = digits
-    export.write_example(tmp_path / "load_example.py", folder / "model", recipe, "ResNet8")
+    export.write_example(tmp_path / "load_example.py", folder / "model", recipe)
     index = data.split("selection").indices[:8]
     paths = []
     for number, pixels in zip(index, data.pixels[index]):
@@ -174,8 +174,8 @@ def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path, monkeypatch):
         "normalisation": {key: manifest[key] for key in ("mean", "std", "resize")},
     }  # fmt: skip
     checkpoint.save(tmp_path / "model", models.build(description, 2, data.input_shape), recipe=recipe)
-    export.write_example(tmp_path / "load_example.py", tmp_path / "model", recipe, "ResNet8")
-    script = (tmp_path / "load_example.py").read_text().split("model = checkpoint")[0]
+    export.write_example(tmp_path / "load_example.py", tmp_path / "model", recipe)
+    script = (tmp_path / "load_example.py").read_text().split("model = budama.load")[0]
     namespace = {"__file__": str(tmp_path / "load_example.py")}
     exec(compile(script, "load_example.py", "exec"), namespace)
     images = next(iter(batching.batches(data, "test", 8)))[0]

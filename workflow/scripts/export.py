@@ -4,12 +4,10 @@ Reads dataset.json and a checkpoint; writes a folder with model.onnx, model.pt2 
 load_example.py and export.json. The images are those of the selection split: the test split is not looked at here.
 """
 
-import os
 from pathlib import Path
 
 from budama import files
 from budama.jobs import command_line, provenance
-from budama.progress import log
 
 
 def main() -> None:
@@ -39,7 +37,8 @@ def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
     """Write every format and the example into `folder`; return what is to be said of each format."""
     from budama.data import batching
     from budama.data.dataset import open_data
-    from budama.networks import checkpoint, export, models
+    from budama.measuring import onnx
+    from budama.networks import checkpoint, export
 
     command_line.device(args)
     data = open_data(files.read_json(args.dataset))
@@ -47,13 +46,10 @@ def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
     size = min(64, args.images)
     batches = batching.batches(data, "selection", size, limit=max(1, args.images // size))
     written = export.write(folder, model, formats, data.input_shape, batches)
-    for about in written.values():
-        log(f"{about['file']}: {about['images']} images, logits differ by at most {about['max_logit_difference']:.2g}")
     if "onnx" in written:
-        images = next(iter(batches))[0][:1]
-        written["onnx"]["latency"] = export.onnx_latency(model, folder / written["onnx"]["file"], images, args.rounds)
-    title = models.title(recipe["model"])
-    export.write_example(folder / "load_example.py", os.path.abspath(args.model), recipe, title)
+        image = next(iter(batches))[0][:1]
+        written["onnx"]["latency"] = onnx.compare(model, folder / written["onnx"]["file"], image, args.rounds)
+    export.write_example(folder / "load_example.py", args.model, recipe)
     return written
 
 
