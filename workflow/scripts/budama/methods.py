@@ -1,7 +1,7 @@
 """All that is known about each pruning method, one row a method; its score alone stands in `pruning/criteria`.
 
 The configuration's schema, the statistics, the sentences and the figures read it here. A new method is a row, its class
-in `pruning/criteria`, and its sentence under `methods` in each of `reporting/templates/*.yaml`.
+in `pruning/criteria`, which names the row, and its sentence under `methods` in each of `reporting/templates/*.yaml`.
 """
 
 import hashlib
@@ -38,30 +38,30 @@ class Method:
     new_weights: bool = False
 
 
-# Messages, pages and registries list the methods in this order. Colours are dark enough for text on white (WCAG 4.5:1),
-# hues after Okabe and Ito 2008 and Tol 2021.
+# Colours are dark enough for text on white (WCAG 4.5:1), hues after Okabe and Ito 2008 and Tol 2021.
 # fmt: off
-_ROWS = (
-    Method("coverage", "activations", "Pei et al. 2017, section 4.1; Hu et al. 2016, eq. 1",
-           ("#8c3a8c", "#da8fda"), "D", family="modern"),
-    Method("wanda", "activations", "Sun et al. 2024, eq. 1, summed to channels",
-           ("#00795a", "#3fcf9f"), "^", family="modern"),
-    Method("magnitude", "weights", "Li et al. 2017; Fang et al. 2023, eq. 5",
-           ("#0065a8", "#5db4f0"), "o", family="classic"),
-    Method("taylor", "gradients", "Molchanov et al. 2019, eq. 8",
-           ("#c24a00", "#ff9a5c"), "s", family="classic"),
-    Method("random", "weights", "Blalock et al. 2020, section 4.5",
-           ("#63676e", "#b3b8c0"), "h", seeded=True, control=True, reference=True),
-    Method("fpgm", "weights", "He et al. 2019, eq. 4", ("#8a6500", "#e0b94a"), "v"),
-    Method("bn_scale", "weights", "Liu et al. 2017, section 3", ("#00788c", "#57cfe3"), "p"),
-    Method("lamp", "weights", "Lee et al. 2021, eq. 3", ("#8a2f3c", "#f08a97"), "P"),
-    Method("hessian", "gradients", "LeCun et al. 1990, eq. 5", ("#4b4fa8", "#a5a8ff"), "X"),
-    Method("scratch", "weights", "Liu et al. 2019, section 3",
-           ("#7a5f4a", "#d3b49c"), "*", seeded=True, control=True, new_weights=True),
-)
+COVERAGE = Method("coverage", "activations", "Pei et al. 2017, section 4.1; Hu et al. 2016, eq. 1",
+                  ("#8c3a8c", "#da8fda"), "D", family="modern")
+WANDA = Method("wanda", "activations", "Sun et al. 2024, eq. 1, summed to channels",
+               ("#00795a", "#3fcf9f"), "^", family="modern")
+MAGNITUDE = Method("magnitude", "weights", "Li et al. 2017; Fang et al. 2023, eq. 5",
+                   ("#0065a8", "#5db4f0"), "o", family="classic")
+TAYLOR = Method("taylor", "gradients", "Molchanov et al. 2019, eq. 8",
+                ("#c24a00", "#ff9a5c"), "s", family="classic")
+RANDOM = Method("random", "weights", "Blalock et al. 2020, section 4.5",
+                ("#63676e", "#b3b8c0"), "h", seeded=True, control=True, reference=True)
+FPGM = Method("fpgm", "weights", "He et al. 2019, eq. 4", ("#8a6500", "#e0b94a"), "v")
+BN_SCALE = Method("bn_scale", "weights", "Liu et al. 2017, section 3", ("#00788c", "#57cfe3"), "p")
+LAMP = Method("lamp", "weights", "Lee et al. 2021, eq. 3", ("#8a2f3c", "#f08a97"), "P")
+HESSIAN = Method("hessian", "gradients", "LeCun et al. 1990, eq. 5", ("#4b4fa8", "#a5a8ff"), "X")
+SCRATCH = Method("scratch", "weights", "Liu et al. 2019, section 3",
+                 ("#7a5f4a", "#d3b49c"), "*", seeded=True, control=True, new_weights=True)
 # fmt: on
 
-METHODS = {row.name: row for row in _ROWS}
+# Messages, pages and registries list the methods in this order.
+METHODS = {
+    row.name: row for row in (COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP, HESSIAN, SCRATCH)
+}
 
 SPARE = (  # (colour, marker) for methods that the table lacks
     (("#3a6b1f", "#98d46f"), "<"),

@@ -1,8 +1,7 @@
 """The pruning methods: how much a channel of a dependency group is worth. Higher is kept.
 
-A method is one class with a `name` and a `score` in a module of this package, and the row of that name in
-`budama.methods`. `Criterion.importance` gives Torch-Pruning's kind of callable: a group to one score a channel of its
-root.
+A method is one class in a module of this package, with its row of `budama.methods` and a `score`.
+`Criterion.importance` gives Torch-Pruning's kind of callable: a group to one score a channel of its root.
 """
 
 from budama.errors import BudamaError, did_you_mean
@@ -13,10 +12,10 @@ from budama.pruning.criteria.base import Criterion, Unavailable
 __all__ = ["CRITERIA", "Criterion", "Unavailable", "get"]
 
 _CLASSES = {
-    found.name: found
+    found.method.name: found
     for module in (controls, data, weights)
     for found in vars(module).values()
-    if isinstance(found, type) and issubclass(found, Criterion) and hasattr(found, "name")
+    if isinstance(found, type) and issubclass(found, Criterion) and hasattr(found, "method")
 }
 CRITERIA: dict[str, Criterion] = {name: _CLASSES[name]() for name in METHODS}
 

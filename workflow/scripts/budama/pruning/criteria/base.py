@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.errors import BudamaError
-from budama.methods import METHODS, Method
+from budama.methods import Method
 from budama.pruning import channels
 from budama.pruning.dependency import Member, members, producer
 
@@ -26,19 +26,14 @@ class Criterion(ABC):
     """A pruning method.
 
     Attributes:
-        name: of its row in `budama.methods`, where all else about the method stands.
+        method: its row, all else that is known about it: its name, what it needs of the calibration statistics.
         comparable: whether scores of different groups are in one unit as they are; where not, they are divided by their
             group's mean before groups are compared (`scope: global`), which is Torch-Pruning's default normaliser
             (what it is worth: benchmarks/ablation.md).
     """
 
-    name: str
+    method: Method
     comparable: bool = False
-
-    @property
-    def method(self) -> Method:
-        """The row of the method: what it needs of the calibration statistics, whether the seed decides it."""
-        return METHODS[self.name]
 
     def unavailable(self, model: nn.Module) -> str | None:
         """Why this method cannot serve `model`, or None where it can."""
@@ -52,7 +47,7 @@ class Criterion(ABC):
         `statistics` are those of `model` as it is now; methods that need weights alone take None.
         """
         if self.method.needs != "weights" and statistics is None:
-            raise BudamaError(f"pruning method {self.name} needs calibration statistics")
+            raise BudamaError(f"pruning method {self.method.name} needs calibration statistics")
 
         @torch.no_grad()
         def scores(group) -> Tensor:

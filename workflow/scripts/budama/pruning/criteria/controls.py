@@ -7,6 +7,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from budama.methods import RANDOM, SCRATCH
 from budama.pruning.criteria.base import Criterion
 from budama.pruning.criteria.weights import Magnitude
 from budama.pruning.dependency import Member
@@ -18,7 +19,7 @@ class Random(Criterion):
     Blalock et al. 2020 (arXiv:2003.03033), section 4.5: the baseline that a criterion must beat.
     """
 
-    name = "random"
+    method = RANDOM
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         digest = hashlib.sha256(f"{seed}:{size}".encode()).digest()
@@ -32,4 +33,4 @@ class Scratch(Magnitude):
     Liu et al. 2019 (arXiv:1810.05270), section 3.
     """
 
-    name = "scratch"
+    method = SCRATCH

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.errors import BudamaError
+from budama.methods import COVERAGE, HESSIAN, TAYLOR, WANDA
 from budama.pruning import channels
 from budama.pruning.criteria.base import Criterion, gather, weight_rows
 from budama.pruning.dependency import Member, producer
@@ -18,7 +19,7 @@ class Wanda(Criterion):
     read channel j are added up. X_j is the channel at the consumer's input, over all calibration images and positions.
     """
 
-    name = "wanda"
+    method = WANDA
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total = torch.zeros(size, dtype=torch.float64)
@@ -42,7 +43,7 @@ class Coverage(Criterion):
     at where it is read.
     """
 
-    name = "coverage"
+    method = COVERAGE
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total, readers = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
@@ -62,7 +63,7 @@ class Taylor(Criterion):
     biases, scales and shifts of normalisations) that belongs to the channel; a flattened channel has one a feature.
     """
 
-    name = "taylor"
+    method = TAYLOR
     statistic = "taylor"
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
@@ -80,7 +81,7 @@ class Hessian(Taylor):
     (empirical Fisher), as in Torch-Pruning's group Hessian importance.
     """
 
-    name = "hessian"
+    method = HESSIAN
     statistic = "hessian"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from budama.methods import BN_SCALE, FPGM, LAMP, MAGNITUDE
 from budama.pruning.criteria.base import Criterion, Unavailable, gather, weight_rows
 from budama.pruning.dependency import Member, producer
 
@@ -19,7 +20,7 @@ class Magnitude(Criterion):
     normalisation it passes through, and the weights that consume it. Biases and normalisation shifts are left out.
     """
 
-    name = "magnitude"
+    method = MAGNITUDE
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         return squared_norms(group, size).sqrt()
@@ -33,7 +34,7 @@ class LAMP(Criterion):
     is 1.
     """
 
-    name = "lamp"
+    method = LAMP
     comparable = True
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
@@ -51,7 +52,7 @@ class FPGM(Criterion):
     Torch-Pruning's group version); normalisations are left out.
     """
 
-    name = "fpgm"
+    method = FPGM
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total = torch.zeros(size, dtype=torch.float64)
@@ -70,7 +71,7 @@ class BNScale(Criterion):
     here the baseline is taken as it is. Groups without BatchNorm cannot be ranked.
     """
 
-    name = "bn_scale"
+    method = BN_SCALE
 
     def unavailable(self, model: nn.Module) -> str | None:
         if any(isinstance(module, _BATCHNORM) and module.affine for module in model.modules()):
