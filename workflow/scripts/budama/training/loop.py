@@ -193,11 +193,9 @@ class _Loop:
         return distributed.totals([total.item()], self.device)[0] / images, rate, images
 
     def _seed(self, epoch: int) -> None:
-        """Seed what layers draw from. (torch.manual_seed would import torch's compiler, for seconds.)"""
+        """Seed what layers draw from."""
         words = np.random.SeedSequence([self.seed, epoch, distributed.rank()]).generate_state(1, np.uint64)
-        torch.default_generator.manual_seed(int(words[0] >> 1))
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(int(words[0] >> 1))
+        torch.manual_seed(int(words[0] >> 1))
 
     def _batches(self, split: str, **how):
         share = {"rank": distributed.rank(), "world": distributed.world()}
