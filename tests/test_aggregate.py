@@ -1,6 +1,5 @@
 """results.json out of what the stages wrote, here invented, so that every number can be checked; and out of records."""
 
-import base64
 import csv
 import hashlib
 import json
@@ -9,12 +8,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pyarrow import parquet
 
 from budama.errors import BudamaError
+from budama.reporting import contract
 from budama.results import aggregation, labels, recorded, rows, significance
-from budama.results.measured import Measured, unpacked
+from budama.results.hits import labels_digest, packed, unpacked
+from budama.results.measured import Measured
 from budama.settings import stages
 
 ROOT = Path(__file__).parents[1]
@@ -23,10 +25,6 @@ METHODS = ["magnitude", "wanda", "random", "bn_scale"]
 SEEDS = [0, 1, 2]
 TEST, SELECTION, CLASSES = 2000, 600, 4
 SHARE = {"baseline": 0.95, "magnitude": 0.94, "wanda": 0.939, "random": 0.90}
-
-
-def packed(hits) -> str:
-    return base64.b64encode(np.packbits(hits).tobytes()).decode()
 
 
 def drawn(name: str, count: int, share: float) -> np.ndarray:
@@ -91,6 +89,7 @@ def measured(**changes) -> Measured:
         {"epoch": "2", "learning_rate": "0.1", "train_loss": "nan", "selection_loss": "1.0",
          "selection_accuracy_percent": "91.5", "seconds": "2.0"},
     ]  # fmt: skip
+    table = pd.DataFrame(epochs, dtype=float).astype({"epoch": int})
     parts = {
         "settings": {
             "scenario": "invented", "title": None, "baseline": "ResNet20",
@@ -106,16 +105,16 @@ def measured(**changes) -> Measured:
             "splits": {"test": {"labels": answers.tolist()}}, "warnings": [{"code": "few_images", "images": TEST}],
         },
         "benchmark": {
-            "environment": {"date": "2026-11-24", "cpu": "a CPU"}, "threads": 2, "clocks": {"cpu_mhz": 2600},
-            "settings": {"batch_size": 1}, "labels_digest": hashlib.sha256(answers.astype("<i8").tobytes()).hexdigest(),
+            "environment": {"date": "2026-11-24", "cpu": "a CPU"}, "threads": 2, "threads_asked": 2,
+            "clocks": {"cpu_mhz": 2600}, "settings": {"batch_size": 1}, "labels_digest": labels_digest(answers),
             "controls": {"aa": {"ratio": 1.001, "interval": [0.998, 1.003], "within": True}},
             "rows": {label: benchmark_row(label) for label in ["baseline", *names]},
         },
         "baseline_metrics": {"seed": 0, "epochs": 2, "selection_accuracy_percent": 95.5},
-        "baseline_history": epochs,
+        "baseline_history": table,
         "pruning": {label: pruning_of(label) for label in names},
         "metrics": {label: {"status": "ok", "selection_accuracy_percent": 94.0} for label in names},
-        "histories": dict.fromkeys(names, epochs),
+        "histories": dict.fromkeys(names, table),
         "exports": {label: {"status": "ok", "formats": {"onnx": {"images": 64, "top1_equal": 64}}} for label in names},
     }  # fmt: skip
     return Measured(**(parts | changes))
@@ -215,7 +214,7 @@ def test_a_loss_that_is_not_a_number_becomes_null(results):
 
 
 def test_nothing_trained_leaves_no_curves():
-    parts = measured(baseline_history=[])
+    parts = measured(baseline_history=measured().baseline_history[:0])
     assert aggregation.aggregate(parts)["baseline"]["history"] is None
 
 
@@ -236,6 +235,13 @@ def test_a_missing_seed_is_told_by_its_label():
 def test_hits_survive_packing():
     hits = np.random.default_rng(0).random(1001) < 0.5
     assert (unpacked(packed(hits), 1001) == hits).all()
+
+
+def test_results_have_every_key_of_the_contract():
+    parts = measured(exports={})
+    for section, keys in (("pruning", contract.Pruning), ("finetune", contract.Finetune)):
+        parts.settings[section] = dict.fromkeys(keys.__annotations__) | parts.settings[section]
+    assert list(contract.missing(aggregation.aggregate(parts))) == []
 
 
 def test_results_have_the_keys_of_the_sample_that_reports_are_built_on(results):
@@ -352,13 +358,9 @@ def written(tmp_path_factory) -> list[str]:
         path.write_text(json.dumps(value))
         return path
 
-    def table(name: str, entries) -> Path:
-        path = folder / name
-        with open(path, "w", newline="") as output:
-            writer = csv.DictWriter(output, list(entries[0]))
-            writer.writeheader()
-            writer.writerows(entries)
-        return path
+    def table(name: str, entries: pd.DataFrame) -> Path:
+        entries.to_csv(folder / name, index=False)
+        return folder / name
 
     pruning, finetuned = [], []
     for label, entry in parts.pruning.items():

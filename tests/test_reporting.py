@@ -1,11 +1,15 @@
 """What a report says: every number of the reference report, and no sentence that the numbers do not bear out."""
 
+import json
 import re
 
 import pytest
 from reports import DATA, document, from_record, sample, single
 
-from budama.reporting import render
+from budama.errors import BudamaError
+from budama.reporting import contract, render
+from budama.reporting.language import Language
+from budama.reporting.view import Results
 
 REFERENCE = (DATA / "ts3_reference_report.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -326,11 +330,44 @@ def test_classes_that_keep_all_lose_nothing_and_chance_has_a_share_where_every_i
     assert "kabaca ±0.0 puan" not in text
 
 
-def test_results_with_the_barest_keys_render():
-    row = {"variant": "mine", "method": "mine", "ratio": 0.5, "accuracy_percent": 50.0}
-    text = said({"scenario": "x", "baseline": {"accuracy_percent": 60.0}, "variants": [row]})
-    assert "mine" in text
+def test_results_of_which_hardly_anything_was_measured_render():
+    content = from_record("ts3")
+    for key in ("pruning", "finetune", "calibration"):
+        content[key] = dict.fromkeys(content[key])
+    content["dataset"]["counts"] = dict.fromkeys(content["dataset"]["counts"])
+    content |= {"comparisons": [], "warnings": [], "configuration": {}}
+    for row in (content["baseline"], *content["variants"]):
+        row |= dict.fromkeys(("parameters", "size_mib", "gmacs", "latency_ms"))
+        row |= dict.fromkeys(key for key in row if key.endswith("change_percent"))
+    text = said(content)
+    assert "Wanda" in text
     assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda content: content.pop("ranking"), "ranking"),
+        (lambda content: content["dataset"]["counts"].pop("test"), "dataset.counts.test"),
+        (lambda content: content["variants"][1].pop("latency"), "variants[1].latency"),
+        (lambda content: content["variants"][0]["seeds"][2].pop("seed"), "variants[0].seeds[2].seed"),
+        (lambda content: content.update(baseline=None), "baseline.variant"),
+        (lambda content: content.update(variants={}), "variants"),
+    ],
+)
+def test_results_that_lack_a_key_are_told_in_one_line(tmp_path, change, key):
+    content = single()
+    change(content)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(BudamaError) as told:
+        Results.read(path, Language("tr"))
+    assert told.value.lines == [f"{path}: has no {key}; it must be a results.json that the aggregate stage wrote"]
+
+
+@pytest.mark.parametrize("content", [single(), from_record("ts3")], ids=["measured", "recorded"])
+def test_results_have_every_key_of_the_contract(content):
+    assert list(contract.missing(content)) == []
 
 
 def test_a_method_the_catalogue_does_not_know_goes_by_its_name():

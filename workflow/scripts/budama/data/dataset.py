@@ -1,7 +1,10 @@
 """The images that a manifest names, ready to be made into batches."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +12,10 @@ import torch
 from budama.data import arrays, splits
 from budama.data.pool import digests_of
 from budama.errors import BudamaError
+
+if TYPE_CHECKING:
+    from budama.data.cache import Store
+    from budama.data.manifest import ArraySplit, FileSplit, Manifest
 
 SAMPLE = 1000  # images of an array data set whose content is compared with the manifest
 KEYS = (  # of dataset.json
@@ -31,7 +38,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, rows: np.ndarray) -> "Split":
+    def part(self, rows: np.ndarray) -> Split:
         """The images at `rows`, int64 [M], in that order."""
         return Split(
             self.name,
@@ -61,7 +68,7 @@ class Data:
     root: str | None
     seed: int
     pixels: np.ndarray | None = None  # uint8 [N, H, W, C]: every image of an array data set
-    tensors: dict = field(default_factory=dict, repr=False)  # pixels by device
+    tensors: dict[torch.device, torch.Tensor] = field(default_factory=dict, repr=False)  # pixels by device
 
     def split(self, name: str) -> Split:
         """The split `train`, `selection` or `test`."""
@@ -87,14 +94,14 @@ class Data:
         return self.tensors[device]
 
     @cached_property
-    def store(self):
+    def store(self) -> Store:
         """Decoded images of a data set of files (see `cache.Store`)."""
         from budama.data.cache import Store
 
         return Store(self)
 
 
-def open_data(manifest: dict) -> Data:
+def open_data(manifest: Manifest) -> Data:
     """Open what `manifest` (dataset.json) names. Raises BudamaError if it is no such thing, if splits overlap, or if
     the data has changed."""
     missing = [key for key in KEYS if not isinstance(manifest, dict) or key not in manifest]
@@ -102,12 +109,13 @@ def open_data(manifest: dict) -> Data:
         raise BudamaError(f"dataset.json has no {missing[0]}: it is not of this budama; make it anew (dataset.py)")
     splits.check_disjoint(manifest)
     stored = manifest["stored"] == "arrays"
+    channels, height, width = manifest["input_shape"]
     return Data(
         name=manifest["name"],
         title=manifest["title"],
         classes=manifest["classes"],
         class_names=tuple(manifest["class_names"]),
-        input_shape=tuple(manifest["input_shape"]),
+        input_shape=(channels, height, width),
         mean=tuple(manifest["mean"]),
         std=tuple(manifest["std"]),
         resize=manifest["resize"],
@@ -120,7 +128,7 @@ def open_data(manifest: dict) -> Data:
     )
 
 
-def _split(name: str, entry: dict) -> Split:
+def _split(name: str, entry: ArraySplit | FileSplit) -> Split:
     labels = np.array(entry["labels"], dtype=np.int64)
     if "paths" not in entry:
         return Split(name, np.array(entry["indices"], dtype=np.int64), labels, entry["digests"])
@@ -128,15 +136,16 @@ def _split(name: str, entry: dict) -> Split:
     return Split(name, np.arange(len(labels)), labels, entry["digests"], entry["paths"], sizes)
 
 
-def _pixels(manifest: dict) -> np.ndarray:
+def _pixels(manifest: Manifest) -> np.ndarray:
     loaded = arrays.load({"name": manifest["name"], "root": manifest["root"]})
     for name, entry in manifest["splits"].items():
-        _same_content(manifest["name"], name, entry, loaded.images)
+        if "indices" in entry:
+            _same_content(manifest["name"], name, entry, loaded.images)
     channels = manifest["input_shape"][0]
     return np.ascontiguousarray(arrays.with_channels(loaded.images, channels))
 
 
-def _same_content(data_name: str, name: str, entry: dict, images: np.ndarray) -> None:
+def _same_content(data_name: str, name: str, entry: ArraySplit, images: np.ndarray) -> None:
     step = max(1, len(entry["indices"]) // SAMPLE)
     indices = np.array(entry["indices"][::step], dtype=np.int64)
     expected = np.array([int(digest, 16) for digest in entry["digests"][::step]], dtype=np.uint64)

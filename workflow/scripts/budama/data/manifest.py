@@ -1,6 +1,9 @@
 """dataset.json: every image that a baseline and its scenarios use, checked once, and the split it belongs to."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import Any, TypedDict, final
 
 import numpy as np
 
@@ -15,7 +18,70 @@ FEW_IMAGES = 1000  # below this a test set's accuracy has a standard error of mo
 PHOTO_RESIZE = 256 / 224  # shorter side before the middle is cut out, per image size (He et al. 2016)
 
 
-def build_manifest(settings: dict, threads: int) -> dict:
+@final
+class ArraySplit(TypedDict):
+    """A row an image, by its index in the arrays. A digest has 16 hexadecimal digits."""
+
+    indices: list[int]
+    labels: list[int]
+    digests: list[str]
+
+
+@final
+class FileSplit(TypedDict):
+    """A row an image file, its path relative to the manifest's `root`; sizes are those of the upright image."""
+
+    paths: list[str]
+    labels: list[int]
+    digests: list[str]
+    widths: list[int]
+    heights: list[int]
+
+
+class Duplicates(TypedDict):
+    """Training images that also stand in the test set, and copies in all."""
+
+    policy: str
+    dropped: int
+    examples: list[dict[str, str]]
+    copies: int
+
+
+class Skipped(TypedDict):
+    count: int
+    examples: list[str]
+
+
+class Manifest(TypedDict):
+    """dataset.json. `counts`, `class_counts` and `splits` are by split: train, selection, test. A warning has its
+    `code`, and what its sentence needs."""
+
+    name: str
+    title: str
+    source: str
+    stored: str
+    root: str | None
+    protocol: str
+    seed: int
+    classes: int
+    class_names: list[str]
+    input_shape: list[int]
+    mean: list[float]
+    std: list[float]
+    normalisation: str
+    resize: int | None
+    augment: str
+    mirror: bool
+    counts: dict[str, int]
+    class_counts: dict[str, list[int]]
+    unreadable: list[Any]
+    skipped: Skipped
+    duplicates: Duplicates
+    splits: dict[str, ArraySplit | FileSplit]
+    warnings: list[dict[str, Any]]
+
+
+def build_manifest(settings: dict[str, Any], threads: int) -> Manifest:
     """Find or download the data, check every image once, and fix disjoint splits by content.
 
     `settings` is ``{"data": {...}, "seed": n}``. The result is dataset.json: what the data is
@@ -31,7 +97,7 @@ def build_manifest(settings: dict, threads: int) -> dict:
     parts, duplicates = _split(pool, data, seed)
     shape = _input_shape(data, source, pool)
     mean, std, origin = normalisation(data, source, pool, parts["train"], shape[0])
-    manifest = {
+    manifest: Manifest = {
         "name": data["name"],
         "title": source.title if data["name"] != "image_folder" else catalogue.root(data).resolve().name,
         "source": pool.place,
@@ -54,13 +120,14 @@ def build_manifest(settings: dict, threads: int) -> dict:
         "skipped": {"count": len(pool.skipped), "examples": pool.skipped[: splits.EXAMPLES]},
         "duplicates": duplicates,
         "splits": {name: _split_entry(pool, rows) for name, rows in parts.items()},
+        "warnings": [],
     }
     manifest["warnings"] = list(_warnings(manifest, pool))
     splits.check_disjoint(manifest)
     return manifest
 
 
-def _split(pool: Pool, data: dict, seed: int) -> tuple[dict[str, np.ndarray], dict]:
+def _split(pool: Pool, data: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], Duplicates]:
     """Rows of the pool by split, and what was done about test images that also stand among the training images."""
     rows = np.arange(len(pool.digests))
     if pool.test is None:
@@ -83,7 +150,7 @@ def _split(pool: Pool, data: dict, seed: int) -> tuple[dict[str, np.ndarray], di
     return {"train": train, "selection": selection, "test": rows[test]}, duplicates
 
 
-def _duplicates(pool: Pool, data: dict, test: np.ndarray, copies: np.ndarray) -> dict:
+def _duplicates(pool: Pool, data: dict, test: np.ndarray, copies: np.ndarray) -> Duplicates:
     policy = data["duplicates"] or ("refuse" if data["name"] == "image_folder" else "drop")
     in_test = dict(zip(pool.digests[test].tolist(), np.flatnonzero(test).tolist(), strict=True)) if copies.any() else {}
     pairs = [
@@ -128,7 +195,7 @@ def _resize(data: dict, source: Source, shape: list[int]) -> int | None:
     return round(shape[1] * PHOTO_RESIZE) if source.stored == "files" else None
 
 
-def _warnings(manifest: dict, pool: Pool) -> Iterator[dict]:
+def _warnings(manifest: Manifest, pool: Pool) -> Iterator[dict[str, Any]]:
     counts = manifest["counts"]
     if manifest["protocol"] == "validation_only":
         yield {"code": "validation_only", "images": counts["train"] + counts["selection"] + counts["test"]}

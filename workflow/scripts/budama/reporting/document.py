@@ -1,7 +1,7 @@
 """The report before it has a form: sections of paragraphs, lists, tables, figures and notes, their text being
 `inline.Inline`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -129,11 +129,14 @@ class Code:
     kind: str = "code"
 
 
+Block = Paragraph | Facts | Bullets | Callout | Tiles | Table | Figure | Code
+
+
 @dataclass(frozen=True)
 class Section:
     name: str
     title: Inline
-    blocks: list
+    blocks: Sequence[Block]
     level: int = 2
     kind: str = "section"
 
@@ -146,7 +149,7 @@ class Document:
     title: Inline
     subtitle: Inline
     facts: list[Inline]
-    summary: list
+    summary: Sequence[Block]
     sections: list[Section]
     date: str = ""
 
@@ -154,4 +157,4 @@ class Document:
     def figures(self) -> list[Figure]:
         """Every figure, in order."""
         blocks = [block for section in self.sections for block in section.blocks]
-        return [block for block in blocks if block.kind == "figure"]
+        return [block for block in blocks if isinstance(block, Figure)]

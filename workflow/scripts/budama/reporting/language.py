@@ -108,12 +108,11 @@ class Language:
 
     def day(self, value: str | date | None, form: str = "long") -> str:
         """An ISO date or time as a date in words (`form` "medium": shorter); anything else as it is."""
-        if isinstance(value, str):
-            try:
-                value = datetime.fromisoformat(value).date()
-            except ValueError:
-                return value
-        return format_date(value, form, locale=self.code) if value else ""
+        try:
+            found = datetime.fromisoformat(value).date() if isinstance(value, str) else value
+        except ValueError:
+            return str(value)
+        return format_date(found, form, locale=self.code) if found else ""
 
     def join(self, items: Iterable, key: str = "and") -> Inline:
         """a, b and c."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from budama.reporting.document import Document, Section
+from budama.reporting.document import Block, Document, Figure, Section
 from budama.reporting.inline import Inline, data
 from budama.reporting.sections import (
     classes,
@@ -39,10 +39,10 @@ def build(results: Results, others: list[Results]) -> Document:
         *comparison.pairs(results),
         *conditions.sections(results),
     ]
-    facts = [data(value) for value in (results.model.get("title"), results.dataset.get("title")) if value]
+    facts = [data(value) for value in (results.model["title"], results.dataset["title"])]
     if results.recorded:
         facts.append(say("document.recorded"))
-    if day := results.content.get("date"):
+    if day := results.content["date"]:
         facts.append(data(results.language.day(day)))
     return Document(
         language=results.language.code,
@@ -51,7 +51,7 @@ def build(results: Results, others: list[Results]) -> Document:
         facts=facts,
         summary=[*summary.blocks(results), *conditions.warnings(results)],
         sections=_numbered(sections),
-        date=str(results.content.get("date") or ""),
+        date=results.content["date"] or "",
     )
 
 
@@ -68,7 +68,8 @@ def _compared(results: Results, others: list[Results]) -> Iterator[Section]:
 def _numbered(sections: list[Section]) -> list[Section]:
     """Figures numbered through the report, in order."""
     numbers = iter(range(1, 1000))
-    return [
-        replace(section, blocks=[replace(b, number=next(numbers)) if b.kind == "figure" else b for b in section.blocks])
-        for section in sections
-    ]
+
+    def numbered(block: Block) -> Block:
+        return replace(block, number=next(numbers)) if isinstance(block, Figure) else block
+
+    return [replace(section, blocks=[numbered(block) for block in section.blocks]) for section in sections]

@@ -1,10 +1,11 @@
 """What the page over all scenarios shows of each."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from budama.reporting.inline import data, to_plain
+from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.render import NAME
 from budama.reporting.view import Results
 
@@ -25,35 +26,31 @@ def _entry(results: Results, folder: Path) -> dict:
     ratio = results.ratios[0]
     first = results.ranking(ratio)[0]["rows"] if results.at(ratio) else []
     lead = first[0] if first else None
-    size, flops = ([results.change(row, key) for row in results.rows] for key in ("size_mib", "gmacs"))
-    scope = results.pruning.get("scope")
+    scope, date = results.pruning["scope"], results.content["date"]
     return {
         "name": data(results.name),
         "title": data(results.scenario if results.scenario != results.name else ""),
         "recorded": bool(results.recorded),
         "links": _links(results.scenario, folder),
-        "model": data(results.model.get("title") or "-"),
-        "dataset": data(results.dataset.get("title") or "-"),
+        "model": data(results.model["title"]),
+        "dataset": data(results.dataset["title"]),
         "ratio": (ratios[0] if ratios else None, data(", ".join(language.share(r) for r in ratios) or "-")),
         "scope": language.say(f"names.scopes.{scope}") if scope else data("-"),
-        "epochs": _number(results.finetune.get("epochs"), lambda v: language.number(v, 0)),
-        "baseline": _number(results.baseline.get("accuracy_percent"), language.number),
+        "epochs": _number(results.finetune["epochs"], lambda v: language.number(v, 0)),
+        "baseline": _number(results.baseline["accuracy_percent"], language.number),
         "leader": language.join([results.with_ratio(row) for row in first], "or") if first else data("-"),
-        "accuracy": _number(lead and lead["accuracy_percent"], language.number),
-        "kept": _number(lead and results.retention(lead), language.percent),
-        "size": _range(size, language.change),
-        "flops": _range(flops, language.change),
-        "date": (
-            str(results.content.get("date") or ""),
-            data(language.day(results.content.get("date"), "medium") or "-"),
-        ),
+        "accuracy": _number(lead["accuracy_percent"] if lead else None, language.number),
+        "kept": _number(lead["retention_percent"] if lead else None, language.percent),
+        "size": _range(results.changes(results.rows, "size_mib"), language.change),
+        "flops": _range(results.changes(results.rows, "gmacs"), language.change),
+        "date": (date or "", data(language.day(date, "medium") or "-")),
         "search": to_plain(data(" ".join([results.scenario, results.name, *_words(results)]))),
     }
 
 
 def _words(results: Results) -> list[str]:
     methods = [results.full(method) for method in dict.fromkeys(row["method"] for row in results.variants)]
-    return [str(results.model.get("title")), str(results.dataset.get("title")), *methods]
+    return [results.model["title"], results.dataset["title"], *methods]
 
 
 def _links(scenario: str, folder: Path) -> list[tuple[str, str]]:
@@ -62,13 +59,12 @@ def _links(scenario: str, folder: Path) -> list[tuple[str, str]]:
     return shown or [("html", f"{quote(scenario)}/{NAME}.html")]
 
 
-def _number(value: float | None, show):
+def _number(value: float | None, show: Callable[[float], str]) -> tuple[float | None, Inline]:
     return (None, data("-")) if value is None else (value, data(show(value)))
 
 
-def _range(values: list[float | None], show):
-    known = sorted(value for value in values if value is not None)
-    if not known:
+def _range(values: list[float], show: Callable[[float], str]) -> tuple[float | None, Inline]:
+    if not values:
         return None, data("-")
-    low, high = show(known[0]), show(known[-1])
-    return known[0], data(low if low == high else f"{low} … {high}")
+    low, high = show(min(values)), show(max(values))
+    return min(values), data(low if low == high else f"{low} … {high}")

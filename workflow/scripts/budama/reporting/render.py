@@ -57,7 +57,10 @@ def pdf(document: Document, language: Language) -> bytes:
     sources = {f"figures/{figure.name}.svg": figure.svg.encode() for figure in document.figures}
     sources["main.typ"] = typst_source(document, language).encode()
     try:
-        return typst.compile(sources, format="pdf", font_paths=[str(FONTS)], ignore_system_fonts=True)
+        # Its types know no project that is a dictionary of files.
+        return typst.compile(  # type: ignore[call-overload]
+            sources, format="pdf", font_paths=[str(FONTS)], ignore_system_fonts=True
+        )
     except typst.TypstError as error:
         raise BudamaError(f"{NAME}.pdf: typst says: {error}") from error
 

@@ -125,8 +125,8 @@ def last_word(text: str, decimal: str = ".") -> str:
     digits = re.search(r"[0-9]+$", stripped)
     if digits:
         return _digits(digits.group()).split()[-1]
-    word = re.search(r"[^\W\d_]*$", stripped).group()
-    return _sound(word) or "e"
+    word = re.search(r"[^\W\d_]*$", stripped)
+    return _sound(word.group() if word else "") or "e"
 
 
 def _dative(word: str) -> str:

@@ -1,94 +1,106 @@
 """A scenario's results as sections and figures read them: what is missing is None, and names have their titles."""
 
+from __future__ import annotations
+
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 from budama import files
 from budama.errors import BudamaError
+from budama.reporting import contract
+from budama.reporting.contract import Comparison, Content
 from budama.reporting.inline import Inline
 from budama.reporting.language import Language
+from budama.reporting.row import Baseline, Control, Row, Unavailable
+
+Cost = Literal["size_mib", "gmacs", "parameters"]
+_CHANGES: dict[Cost, Literal["size_change_percent", "gmacs_change_percent", "parameters_change_percent"]] = {
+    "size_mib": "size_change_percent",
+    "gmacs": "gmacs_change_percent",
+    "parameters": "parameters_change_percent",
+}
+
+
+class Tied(TypedDict):
+    """Rows of one ratio that share a place in the ranking; the p values are those of the pair least alike."""
+
+    rank: int
+    rows: list[Row]
+    tie_p: float | None
+    tie_p_holm: float | None
 
 
 class Results:
     """One results.json in a language."""
 
-    def __init__(self, content: dict, language: Language):
+    def __init__(self, content: Content, language: Language):
         self.content, self.language = content, language
-        self.scenario = str(content["scenario"])
+        self.scenario = content["scenario"]
         self.by_name = False
-        self.baseline: dict = content["baseline"]
-        self.variants: list[dict] = content["variants"]
-        self.pruning: dict = content.get("pruning") or {}
-        self.finetune: dict = content.get("finetune") or {}
-        self.dataset: dict = content.get("dataset") or {}
-        self.model: dict = content.get("model") or {}
-        self.recorded: dict | None = content.get("recorded")
+        self.baseline, self.variants = content["baseline"], content["variants"]
+        self.pruning, self.finetune = content["pruning"], content["finetune"]
+        self.dataset, self.model = content["dataset"], content["model"]
+        self.recorded = content["recorded"]
 
     @classmethod
-    def read(cls, path: str | Path, language: Language) -> "Results":
+    def read(cls, path: str | Path, language: Language) -> Results:
         """The results in a file. Raises BudamaError where it is none."""
         content = files.read_json(path)
-        missing = [
-            key for key in ("scenario", "baseline", "variants") if not isinstance(content, dict) or key not in content
-        ]
-        if missing:
-            raise BudamaError(f"{path}: has no {missing[0]}; it must be a results.json that the aggregate stage wrote")
+        if missing := next(contract.missing(content), None):
+            raise BudamaError(f"{path}: has no {missing}; it must be a results.json that the aggregate stage wrote")
         return cls(content, language)
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def rows(self) -> list[dict]:
+    def rows(self) -> list[Row]:
         """The variants that were measured."""
-        return [
-            row for row in self.variants if row.get("status", "ok") == "ok" and row.get("accuracy_percent") is not None
-        ]
+        return [row for row in self.variants if row["status"] == "ok"]
 
     @cached_property
-    def unavailable(self) -> list[dict]:
+    def unavailable(self) -> list[Unavailable]:
         """The variants that were not."""
-        return [row for row in self.variants if row not in self.rows]
+        return [row for row in self.variants if row["status"] == "unavailable"]
 
     @cached_property
     def ratios(self) -> list[float | None]:
         """The ratios of a grid in ascending order; one where there is no grid."""
-        return sorted({row.get("ratio") for row in self.variants}, key=lambda ratio: ratio or 0) or [None]
+        return sorted({row["ratio"] for row in self.variants}, key=lambda ratio: ratio or 0) or [None]
 
     @property
     def grid(self) -> bool:
         """Whether the scenario has several ratios."""
         return len(self.ratios) > 1
 
-    def at(self, ratio: float | None) -> list[dict]:
+    def at(self, ratio: float | None) -> list[Row]:
         """The measured rows of one ratio, in the scenario's order."""
-        return [row for row in self.rows if row.get("ratio") == ratio]
+        return [row for row in self.rows if row["ratio"] == ratio]
 
-    def ordered(self, ratio: float | None) -> list[dict]:
+    def ordered(self, ratio: float | None) -> list[Row]:
         """The same, highest accuracy first."""
         return sorted(self.at(ratio), key=lambda row: -row["accuracy_percent"])
 
-    def row(self, variant: str) -> dict | None:
+    def row(self, variant: str) -> Row | None:
         """The row of a variant."""
         return next((row for row in self.rows if row["variant"] == variant), None)
 
     def timings_comparable(self) -> bool:
         """Whether latencies may be compared at all."""
-        return not any(
-            warning.get("code") == "timings_not_comparable" for warning in self.content.get("warnings") or []
-        )
+        return self.warning("timings_not_comparable") is None
 
     # Quantities -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def size_unit(self) -> str:
         """MiB, or KiB for a model that MiB with two decimals could not tell."""
-        return "KiB" if (self.baseline.get("size_mib") or 1) < 0.1 else "MiB"
+        return "KiB" if (self.baseline["size_mib"] or 1) < 0.1 else "MiB"
 
     @cached_property
     def flops_unit(self) -> str:
         """G, or M for a model below 0.1 G."""
-        return "M" if (self.baseline.get("gmacs") or 1) < 0.1 else "G"
+        return "M" if (self.baseline["gmacs"] or 1) < 0.1 else "G"
 
     def size(self, mib: float, unit: bool = True) -> str:
         """A size in `size_unit`."""
@@ -104,89 +116,78 @@ class Results:
         """A whole number, its thousands grouped."""
         return self.language.number(value, 0)
 
-    def change(self, row: dict, key: str) -> float | None:
-        """A row's change of `size_mib`, `gmacs`, `parameters` or `latency_ms` against the baseline, in percent."""
-        stem = {"size_mib": "size", "gmacs": "gmacs", "parameters": "parameters"}.get(key)
-        if stem and row.get(f"{stem}_change_percent") is not None:
-            return row[f"{stem}_change_percent"]
-        value, before = row.get(key), self.baseline.get(key)
-        return 100 * (value / before - 1) if value is not None and before else None
+    def change(self, row: Row, cost: Cost) -> float | None:
+        """A row's change of a cost against the baseline, in percent."""
+        return row[_CHANGES[cost]]
 
-    def retention(self, row: dict) -> float | None:
-        """The share of the baseline's accuracy that a row keeps, in percent."""
-        if row.get("retention_percent") is not None:
-            return row["retention_percent"]
-        before = self.baseline.get("accuracy_percent")
-        return 100 * row["accuracy_percent"] / before if before else None
+    def changes(self, rows: list[Row], cost: Cost) -> list[float]:
+        """The changes of those rows of which they are known."""
+        return [change for row in rows if (change := self.change(row, cost)) is not None]
 
-    def loss(self, row: dict) -> float | None:
-        """A row's accuracy minus the baseline's, in points."""
-        if row.get("accuracy_change_points") is not None:
-            return row["accuracy_change_points"]
-        before = self.baseline.get("accuracy_percent")
-        return row["accuracy_percent"] - before if before is not None else None
-
-    def time_interval(self, row: dict) -> tuple[float, float] | None:
+    def time_interval(self, row: Row) -> tuple[float, float] | None:
         """The 95 % interval of a row's time over the baseline's."""
-        found = (row.get("latency") or {}).get("ratio_interval")
-        return tuple(found) if found else None
+        return _ends(row["latency"]["ratio_interval"]) if row["latency"] else None
 
-    def time_change(self, row: dict) -> float:
+    def time_change(self, row: Row) -> float:
         """A row's time against the baseline's, in percent: from the paired ratio where there is one."""
-        ratio = (row.get("latency") or {}).get("ratio")
-        return 100 * (ratio - 1) if ratio else 100 * (row["latency_ms"] / self.baseline["latency_ms"] - 1)
+        if row["latency"]:
+            return 100 * (row["latency"]["ratio"] - 1)
+        time, before = row["latency_ms"], self.baseline["latency_ms"]
+        if not time or not before:
+            raise ValueError(f"{row['variant']} has no time")
+        return 100 * (time / before - 1)
 
-    def control(self) -> dict:
-        """The A/A control: {"ratio", "interval", "within"}, or nothing where none was made."""
-        return (self.content.get("controls") or {}).get("aa") or {}
+    def control(self) -> Control | None:
+        """The A/A control; None where none was made."""
+        return self.content["controls"]["aa"]
 
-    def timing(self, row: dict) -> str:
+    def timing(self, row: Row) -> str:
         """Whether a row's time fell, rose, or is "equal" to the baseline's: its interval, and the A/A control's,
         decide."""
-        interval = self.time_interval(row)
+        interval, control = self.time_interval(row), self.control()
         if not interval:
             return "equal" if abs(self.time_change(row)) < 0.05 else "fell" if self.time_change(row) < 0 else "rose"
-        low, high = self.control().get("interval") or (1, 1)
+        low, high = control["interval"] if control else (1, 1)
         return "fell" if interval[1] < min(low, 1) else "rose" if interval[0] > max(high, 1) else "equal"
 
-    def interval(self, row: dict) -> tuple[float, float] | None:
+    def interval(self, row: Row | Baseline) -> tuple[float, float] | None:
         """The 95 % interval that tables show: over seeds where there are several, over test images otherwise."""
-        found = row.get("accuracy_interval") or row.get("accuracy_bootstrap")
-        return tuple(found) if found else None
+        return _ends(row["accuracy_interval"] or row["accuracy_bootstrap"])
 
     # Ranking ----------------------------------------------------------------------------------------------------------
 
-    def ranking(self, ratio: float | None) -> list[dict]:
-        """Rank groups of one ratio, best first: {"rank", "rows", "tie_p"}. Without a ranking every row is a rank by its
-        number."""
-        groups = [
-            {"rank": entry["rank"], "rows": rows, "tie_p": entry.get("tie_p"), "tie_p_holm": entry.get("tie_p_holm")}
-            for entry in self.content.get("ranking") or []
-            if (rows := [row for name in entry["variants"] if (row := self.row(name)) and row.get("ratio") == ratio])
+    def ranking(self, ratio: float | None) -> list[Tied]:
+        """The ranking of one ratio, best first."""
+        groups: list[Tied] = [
+            {"rank": entry["rank"], "rows": rows, "tie_p": entry["tie_p"], "tie_p_holm": entry["tie_p_holm"]}
+            for entry in self.content["ranking"]
+            if (rows := [row for name in entry["variants"] if (row := self.row(name)) and row["ratio"] == ratio])
         ]
-        if groups:
-            return sorted(groups, key=lambda group: group["rank"])
-        return [{"rank": i, "rows": [row], "tie_p": None} for i, row in enumerate(self.ordered(ratio), 1)]
+        return sorted(groups, key=lambda group: group["rank"])
 
-    def comparison(self, first: dict, second: dict) -> dict | None:
+    def comparison(self, first: Row, second: Row) -> Comparison | None:
         """The test of two variants, with `difference_points` of first minus second."""
         names = first["variant"], second["variant"]
-        for entry in self.content.get("comparisons") or []:
+        for entry in self.content["comparisons"]:
             if (entry["a"], entry["b"]) == names:
                 return entry
             if (entry["b"], entry["a"]) == names:
-                return entry | {"a": names[0], "b": names[1], "difference_points": -entry["difference_points"]}
+                return {**entry, "a": names[0], "b": names[1], "difference_points": -entry["difference_points"]}
         return None
 
-    def pairwise(self, rows: list[dict]) -> bool:
+    def distinguishable(self, first: Row, second: Row) -> bool:
+        """Whether a test tells two variants apart."""
+        tested = self.comparison(first, second)
+        return tested is not None and tested["distinguishable"]
+
+    def pairwise(self, rows: list[Row]) -> bool:
         """Whether no two of these rows can be told apart. In a rank group of three or more only the leader's pairs must
         be so."""
-        pairs = [(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
-        return not any((self.comparison(a, b) or {}).get("distinguishable") for a, b in pairs)
+        return not any(self.distinguishable(a, b) for i, a in enumerate(rows) for b in rows[i + 1 :])
 
-    def warning(self, code: str) -> dict | None:
+    def warning(self, code: str) -> dict[str, Any] | None:
         """The first warning of a code."""
-        return next((warning for warning in self.content.get("warnings") or [] if warning.get("code") == code), None)
+        return next((warning for warning in self.content["warnings"] if warning["code"] == code), None)
 
     # Names ------------------------------------------------------------------------------------------------------------
 
@@ -194,13 +195,13 @@ class Results:
     def name(self) -> str:
         """What the report calls the scenario: its title; its name where it has none, or where titles would be mixed
         up."""
-        return self.scenario if self.by_name else str(self.content.get("title") or self.scenario)
+        return self.scenario if self.by_name else self.content["title"] or self.scenario
 
-    def short(self, row: dict) -> str:
+    def short(self, row: Row | Unavailable) -> str:
         """The method's short name: Coverage."""
         return self._method(row["method"], "short")
 
-    def label(self, row: dict) -> str:
+    def label(self, row: Row | Unavailable) -> str:
         """The method's name in tables: Coverage Pruning."""
         return self._method(row["method"], "label")
 
@@ -208,18 +209,14 @@ class Results:
         """The method's whole name: Neuron Coverage Pruning."""
         return self._method(method, "title")
 
-    def with_ratio(self, row: dict) -> str:
+    def with_ratio(self, row: Row) -> str:
         """The short name, in a grid with its ratio."""
         return (
-            f"{self.short(row)} {self.language.share(row['ratio'])}"
-            if self.grid and row.get("ratio")
-            else self.short(row)
+            f"{self.short(row)} {self.language.share(row['ratio'])}" if self.grid and row["ratio"] else self.short(row)
         )
 
-    def reason(self, row: dict) -> str:
-        """Why a variant was not measured: in the report's language where the catalogue has it, else as the program told
-        it."""
-        told = str(row.get("reason") or "?")
+    def reason(self, told: str) -> str:
+        """Why a variant was not measured: in the report's language where the catalogue has it, else as `told`."""
         for pattern, sentence in (self.language.entry("reasons") or {}).items():
             expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(pattern))
             if match := re.fullmatch(expression, told):
@@ -244,8 +241,12 @@ class Results:
     def _baseline_finetuned(self) -> bool:
         if self.recorded:
             return True
-        baseline = (self.content.get("configuration") or {}).get("baseline")
+        baseline = self.content["configuration"].get("baseline")  # as files have it: no shape is promised
         if not isinstance(baseline, dict):
             return False
         weights = (baseline.get("model") or {}).get("weights")
         return bool(weights) and bool((baseline.get("train") or {}).get("epochs"))
+
+
+def _ends(interval: list[float] | None) -> tuple[float, float] | None:
+    return (interval[0], interval[1]) if interval else None

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from budama.errors import BudamaError
 from budama.methods import METHODS
 from budama.networks import titles
 from budama.results import significance
+from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
-from budama.results.measured import Measured, check, unpacked
+from budama.results.measured import Measured, check
 from budama.results.rows import change_percent, empty_row
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from budama.reporting.contract import AgainstRandom, Calibration, Comparison, Content, Counts, Dataset, Model
+    from budama.reporting.row import Baseline, Curve, Onnx, Row, Seed, Unavailable
+    from budama.results.contracts import Benchmarked
+
+    Stage = Literal["as_pruned_percent", "reestimated_percent", "finetuned_percent"]
+    Cost = Literal["parameters", "size_mib", "gmacs"]
+    LatencyKey = Literal[
+        "batch_size", "median_ms", "p95_ms", "ratio", "ratio_interval", "precision", "undisturbed_percent"
+    ]
+
+STAGES: tuple[Stage, ...] = ("as_pruned_percent", "reestimated_percent", "finetuned_percent")
+COSTS: tuple[tuple[Cost, str], ...] = (("parameters", "parameters"), ("size_mib", "size"), ("gmacs", "gmacs"))
+LATENCY: tuple[LatencyKey, ...] = (
+    *("batch_size", "median_ms", "p95_ms", "ratio", "ratio_interval", "precision", "undisturbed_percent"),
+)
 BUSY_PERCENT = 50  # fewer undisturbed calls than this are worth a warning
 
 
-def aggregate(measured: Measured) -> dict:
+def aggregate(measured: Measured) -> Content:
     """The content of results.json. Raises BudamaError where the parts do not belong together."""
     check(measured)
     settings, benchmark = measured.settings, measured.benchmark
@@ -37,60 +56,59 @@ def aggregate(measured: Measured) -> dict:
         "pruning": settings["pruning"],
         "widths": measured.widths,
         "finetune": settings["finetune"],
-        "calibration": {**settings["calibration"], "images": measured.calibration_images},
+        "calibration": cast("Calibration", {**settings["calibration"], "images": measured.calibration_images}),
         "seeds": measured.seeds,
         "baseline": baseline,
         "variants": rows,
         "ranking": significance.rank(candidates, comparisons),
-        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "comparisons": [cast("Comparison", asdict(comparison)) for comparison in comparisons],
         "against_random": _against_random(measured),
         "controls": benchmark["controls"],
-        "warnings": [*measured.dataset.get("warnings", []), *_warnings(measured, rows)],
+        "warnings": [*measured.dataset["warnings"], *_warnings(measured, rows)],
         "environment": environment,
-        "date": benchmark["environment"].get("date"),
+        "date": benchmark["environment"]["date"],
         "configuration": _configuration(measured),
     }
 
 
-def _baseline_row(measured: Measured) -> dict:
-    own, metrics, hits = measured.benchmark["rows"]["baseline"], measured.baseline_metrics, measured.hits("baseline")
-    if own["status"] != "ok":
-        raise BudamaError(f"the baseline could not be measured: {own['reason']}")
+def _baseline_row(measured: Measured) -> Baseline:
+    own, metrics, hits = measured.benchmarked("baseline"), measured.baseline_metrics, measured.hits("baseline")
     seed = {
         "seed": metrics["seed"],
         "accuracy_percent": own["accuracy_percent"],
         "as_pruned_percent": None,
         "reestimated_percent": None,
-        "finetuned_percent": metrics.get("selection_accuracy_percent"),
+        "finetuned_percent": metrics["selection_accuracy_percent"],
     }
-    return {
+    row = {
         **empty_row("baseline", None, None),
         "accuracy_percent": own["accuracy_percent"],
         "accuracy_bootstrap": list(significance.bootstrap_percent(hits)),
         "seeds": [seed],
         **_cost(own, None),
         **_speed(own),
-        "history": _history([(metrics["seed"], measured.baseline_history)]),
+        "history": _history({metrics["seed"]: measured.baseline_history}),
         "per_class_accuracy_percent": _per_class(hits, measured),
     }
+    return cast("Baseline", row)
 
 
-def _variant_row(measured: Measured, variant: Mapping, baseline: dict) -> dict:
+def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Row | Unavailable:
     name = variant["name"]
     empty = empty_row(name, variant["method"], variant["ratio"])
     seeds = measured.measured_seeds(name)
     if not seeds:
         reason = measured.benchmark["rows"][label_of(name, measured.seeds[0])]["reason"]
-        return {**empty, "status": "unavailable", "reason": reason}
+        return cast("Unavailable", {**empty, "status": "unavailable", "reason": reason})
     first = label_of(name, seeds[0])
-    own, pruning = measured.benchmark["rows"][first], measured.pruning[first]
+    own, pruning = measured.benchmarked(first), measured.pruned(first)
     hits = np.mean([measured.hits(label_of(name, seed)) for seed in seeds], axis=0)
     difference = hits - measured.hits("baseline")
     per_seed = [_seed_row(measured, name, seed) for seed in seeds]
     accuracies = [row["accuracy_percent"] for row in per_seed]
     accuracy, interval = float(np.mean(accuracies)), significance.mean_interval(accuracies)
-    classes, before = _per_class(hits, measured), baseline["per_class_accuracy_percent"]
-    return {
+    classes, before = _per_class(hits, measured), baseline["per_class_accuracy_percent"] or []
+    row: dict[str, Any] = {
         **empty,
         "accuracy_percent": accuracy,
         "accuracy_interval": list(interval) if interval else None,
@@ -101,50 +119,59 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: dict) -> dict:
         "seeds": per_seed,
         "fate": {
             "baseline_percent": baseline["seeds"][0]["finetuned_percent"],
-            **{key: _mean([row[key] for row in per_seed]) for key in list(per_seed[0])[2:]},
+            **{key: _mean([row[key] for row in per_seed]) for key in STAGES},
         },
         **_cost(own, baseline),
         "channels_removed_percent": pruning["achieved"]["channels_percent"],
-        "ratio_used": pruning.get("ratio_used"),
+        "ratio_used": pruning["ratio_used"],
         **_speed(own),
-        "onnx": (measured.exports.get(first) or {}).get("formats", {}).get("onnx"),
+        "onnx": _onnx(measured, first),
         "layers": pruning["layers"],
-        "history": _history([(seed, measured.histories[label_of(name, seed)]) for seed in seeds]),
+        "history": _history({seed: measured.histories[label_of(name, seed)] for seed in seeds}),
         "per_class_change_points": [
-            None if after is None else after - old for after, old in zip(classes, before)
+            None if after is None or old is None else after - old for after, old in zip(classes, before)
         ],
         "per_class_accuracy_percent": classes,
-    }  # fmt: skip
+    }
+    return cast("Row", row)
 
 
-def _seed_row(measured: Measured, variant: str, seed: int) -> dict:
+def _seed_row(measured: Measured, variant: str, seed: int) -> Seed:
     label = label_of(variant, seed)
-    selection = measured.pruning[label]["selection_accuracy_percent"]
+    selection = measured.pruned(label)["selection_accuracy_percent"]
     return {
         "seed": seed,
-        "accuracy_percent": measured.benchmark["rows"][label]["accuracy_percent"],
+        "accuracy_percent": measured.benchmarked(label)["accuracy_percent"],
         "as_pruned_percent": selection["as_pruned"],
         "reestimated_percent": selection["reestimated"],
-        "finetuned_percent": measured.metrics[label].get("selection_accuracy_percent"),
+        "finetuned_percent": measured.trained(label)["selection_accuracy_percent"],
     }
 
 
-def _cost(own: dict, baseline: dict | None) -> dict:
-    found = {}
-    for key, stem in (("parameters", "parameters"), ("size_mib", "size"), ("gmacs", "gmacs")):
+def _onnx(measured: Measured, label: str) -> Onnx | None:
+    found = measured.exports.get(label)
+    return found["formats"].get("onnx") if found and found["status"] == "ok" else None
+
+
+def _cost(own: Benchmarked, baseline: Baseline | None) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for key, stem in COSTS:
         found[key] = own[key]
-        found[f"{stem}_change_percent"] = change_percent(own[key], baseline and baseline[key])
+        found[f"{stem}_change_percent"] = change_percent(own[key], baseline[key] if baseline else None)
     return found
 
 
-def _speed(own: dict) -> dict:
-    """Latency as time over the baseline's, throughput as images over the baseline's: above 1 is faster there."""
+def _speed(own: Benchmarked) -> dict[str, Any]:
+    """Latency as time over the baseline's, throughput as images over the baseline's: above 1 is faster there.
+
+    Of a variant's first seed; the others have none.
+    """
     latency, many = own.get("latency"), own.get("throughput")
-    found = {"timings": [{k: v for k, v in one.items() if k != "round_ms"} for one in own.get("timings", [])] or None}
+    timings = [{k: v for k, v in one.items() if k != "round_ms"} for one in own.get("timings", [])]
+    found: dict[str, Any] = {"timings": timings or None}
     if latency and latency["median_ms"] is not None:
-        keys = ("batch_size", "median_ms", "p95_ms", "ratio", "ratio_interval", "precision", "undisturbed_percent")
-        found |= {"latency_ms": latency["median_ms"], "latency": {key: latency[key] for key in keys}}
-    if many and many["median_ms"] is not None:
+        found |= {"latency_ms": latency["median_ms"], "latency": {key: latency[key] for key in LATENCY}}
+    if many and many["ratio"] is not None:
         interval = many["ratio_interval"]
         found["throughput"] = {
             "batch_size": many["batch_size"],
@@ -153,18 +180,22 @@ def _speed(own: dict) -> dict:
             "ratio_interval": [1 / interval[1], 1 / interval[0]] if interval else None,
             "precision": many["precision"],
         }
-    keys = ("peak_memory_mib", "energy_mj_per_image")
-    return found | {key: own.get(key) for key in keys}
+    return found | {
+        "peak_memory_mib": own.get("peak_memory_mib"),
+        "energy_mj_per_image": own.get("energy_mj_per_image"),
+    }
 
 
-def _history(histories: Sequence[tuple[int, Sequence[Mapping]]]) -> list[dict] | None:
-    """Curves by seed; None where nothing was trained."""
-    keys = ("train_loss", "selection_accuracy_percent")
-    curves = [
-        {"seed": seed, "epochs": [{"epoch": int(e["epoch"]), **{key: _number(e[key]) for key in keys}} for e in epochs]}
-        for seed, epochs in histories
-    ]
-    return curves if any(curve["epochs"] for curve in curves) else None
+def _history(histories: Mapping[int, pd.DataFrame]) -> list[Curve] | None:
+    """Curves by seed, what is not finite being None; None where nothing was trained."""
+    if all(table.empty for table in histories.values()):
+        return None
+    curves = []
+    for seed, table in histories.items():
+        shown = table[["epoch", "train_loss", "selection_accuracy_percent"]]
+        epochs = shown.astype(object).where(np.isfinite(shown), None).to_dict("records")
+        curves.append(cast("Curve", {"seed": seed, "epochs": epochs}))
+    return curves
 
 
 def _per_class(hits: np.ndarray, measured: Measured) -> list[float | None]:
@@ -175,15 +206,16 @@ def _per_class(hits: np.ndarray, measured: Measured) -> list[float | None]:
     return [100 * float(r) / int(n) if n else None for r, n in zip(right, images)]
 
 
-def _candidate(measured: Measured, row: dict) -> significance.Candidate:
+def _candidate(measured: Measured, row: Row) -> significance.Candidate:
     hits = {seed: measured.hits(label_of(row["variant"], seed)) for seed in measured.measured_seeds(row["variant"])}
     images = len(measured.labels)
     return significance.Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images, hits)
 
 
-def _against_random(measured: Measured) -> list[dict]:
+def _against_random(measured: Measured) -> list[AgainstRandom]:
     """Selection split, BatchNorm re-estimated, not fine-tuned: what the choice of channels alone is worth."""
-    variants, rows = measured.settings["variants"], []
+    variants = measured.settings["variants"]
+    rows: list[AgainstRandom] = []
     for ratio in dict.fromkeys(variant["ratio"] for variant in variants):
         own = [variant for variant in variants if variant["ratio"] == ratio]
         random = [v["name"] for v in own if METHODS[v["method"]].reference]
@@ -196,12 +228,12 @@ def _against_random(measured: Measured) -> list[dict]:
 
 
 def _selection_hits(measured: Measured, variant: str, seed: int) -> np.ndarray:
-    pruning = measured.pruning[label_of(variant, seed)]
+    pruning = measured.pruned(label_of(variant, seed))
     return unpacked(pruning["selection_hits"]["reestimated"], pruning["selection_images"])
 
 
-def _warnings(measured: Measured, rows: list[dict]) -> list[dict]:
-    found = []
+def _warnings(measured: Measured, rows: list[Row | Unavailable]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     asked = math.prod(measured.settings["calibration"][key] for key in ("batches", "batch_size"))
     if asked > measured.dataset["counts"]["train"]:
         found.append({"code": "few_calibration_images", "asked": asked, "images": measured.calibration_images})
@@ -215,8 +247,8 @@ def _warnings(measured: Measured, rows: list[dict]) -> list[dict]:
     control = measured.benchmark["controls"]["aa"]
     if control and not control["within"]:
         found.append({"code": "timing_noise", "ratio": control["ratio"], "interval": control["interval"]})
-    threads, asked = (measured.benchmark.get(key) for key in ("threads", "threads_asked"))
-    if asked and threads < asked:
+    threads, asked = measured.benchmark["threads"], measured.benchmark["threads_asked"]
+    if threads < asked:
         found.append({"code": "fewer_threads", "threads": threads, "asked": asked})
     shares = [row["latency"]["undisturbed_percent"] for row in rows if row["latency"]]
     if shares and np.median(shares) < BUSY_PERCENT:
@@ -224,43 +256,43 @@ def _warnings(measured: Measured, rows: list[dict]) -> list[dict]:
     return found
 
 
-def _model(measured: Measured) -> dict:
+def _model(measured: Measured) -> Model:
     model, dataset = measured.settings["model"], measured.dataset
-    about = {"title": titles.title(model), "source": model["source"], "name": model["name"]}
-    return {**about, "input_shape": dataset["input_shape"], "classes": dataset["classes"]}
+    return {
+        "title": titles.title(model),
+        "source": model["source"],
+        "name": model["name"],
+        "input_shape": dataset["input_shape"],
+        "classes": dataset["classes"],
+    }
 
 
-def _dataset(measured: Measured) -> dict:
+def _dataset(measured: Measured) -> Dataset:
     dataset = measured.dataset
     return {
         "name": dataset["name"],
         "title": dataset["title"],
         "protocol": dataset["protocol"],
-        "counts": {**dataset["counts"], "calibration": measured.calibration_images},
+        "counts": cast("Counts", {**dataset["counts"], "calibration": measured.calibration_images}),
         "unreadable": len(dataset["unreadable"]),
         "duplicates_dropped": dataset["duplicates"]["dropped"],
         "class_names": dataset["class_names"],
     }
 
 
-def _configuration(measured: Measured) -> dict:
+def _configuration(measured: Measured) -> dict[str, Any]:
     settings = measured.settings
     keys = ("model", "data", "calibration")
     baseline = {"title": settings["baseline"], **{key: settings[key] for key in keys}}
     return {
         "scenario": settings["scenario"],
         "title": settings["title"],
-        "baseline": {**baseline, "train": {"epochs": measured.baseline_metrics.get("epochs", 0)}},
+        "baseline": {**baseline, "train": {"epochs": measured.baseline_metrics["epochs"]}},
         **{key: settings[key] for key in ("pruning", "finetune", "seeds")},
         "benchmark": measured.benchmark["settings"],
     }
 
 
 def _mean(values: list[float | None]) -> float | None:
-    return None if None in values else float(np.mean(values))
-
-
-def _number(text) -> float | None:
-    """A value of history.csv; None where it is empty or not finite."""
-    value = float(text) if text not in ("", None) else float("nan")
-    return value if np.isfinite(value) else None
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pandas as pd
 
+from budama import files
 from budama.errors import BudamaError
+from budama.results import hits
 from budama.results.labels import label as label_of
+
+if TYPE_CHECKING:
+    from budama.data.manifest import Manifest
+    from budama.reporting.contract import Widths
+    from budama.results.contracts import Benchmark, Benchmarked, Export, Metrics, Pruned, Unavailable
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the stages of a scenario wrote. Labels are VARIANT/seed-N; histories are the rows of history.csv."""
+    """What the stages of a scenario wrote. Labels are VARIANT/seed-N; histories are the tables of history.csv."""
 
-    settings: dict
-    dataset: dict
-    benchmark: dict
-    baseline_metrics: dict
-    baseline_history: Sequence[Mapping]
-    pruning: Mapping[str, dict]
-    metrics: Mapping[str, dict]
-    histories: Mapping[str, Sequence[Mapping]]
-    exports: Mapping[str, dict] = field(default_factory=dict)
+    settings: dict[str, Any]
+    dataset: Manifest
+    benchmark: Benchmark
+    baseline_metrics: Metrics
+    baseline_history: pd.DataFrame
+    pruning: Mapping[str, Pruned | Unavailable]
+    metrics: Mapping[str, Metrics | Unavailable]
+    histories: Mapping[str, pd.DataFrame]
+    exports: Mapping[str, Export | Unavailable] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
@@ -42,38 +51,89 @@ class Measured:
         return next((one["calibration_images"] for one in self.pruning.values() if one["status"] == "ok"), None)
 
     @property
-    def widths(self) -> dict | None:
+    def widths(self) -> Widths | None:
         """How fast each width is on the machine, and the multiple chosen by it, where `round_to: auto` asked for it."""
-        chosen = (one for one in self.pruning.values() if "round_to_used" in one and one.get("widths"))
-        return next(({**one["widths"], "round_to": one["round_to_used"]} for one in chosen), None)
+        pruned = (one for one in self.pruning.values() if one["status"] == "ok")
+        chosen = ((one["widths"], one["round_to_used"]) for one in pruned if "widths" in one)
+        return next((cast("Widths", {**widths, "round_to": used}) for widths, used in chosen), None)
 
     def measured_seeds(self, variant: str) -> list[int]:
         """The seeds of a variant whose model was benchmarked."""
         rows = self.benchmark["rows"]
-        return [seed for seed in self.seeds if rows.get(label_of(variant, seed), {}).get("status") == "ok"]
+        return [seed for seed in self.seeds if rows[label_of(variant, seed)]["status"] == "ok"]
+
+    def benchmarked(self, label: str) -> Benchmarked:
+        """The row of a model in benchmark.json. Raises BudamaError where it could not be measured."""
+        row = self.benchmark["rows"][label]
+        if row["status"] == "unavailable":
+            raise BudamaError(f"{label} could not be measured: {row['reason']}")
+        return row
+
+    def pruned(self, label: str) -> Pruned:
+        """The pruning.json of a model. Raises BudamaError where it could not be pruned."""
+        found = self.pruning[label]
+        if found["status"] == "unavailable":
+            raise BudamaError(f"{label} could not be pruned: {found['reason']}")
+        return found
+
+    def trained(self, label: str) -> Metrics:
+        """The metrics.json of a model. Raises BudamaError where there was none to train."""
+        found = self.metrics[label]
+        if found["status"] == "unavailable":
+            raise BudamaError(f"{label} could not be trained: {found['reason']}")
+        return found
 
     def hits(self, label: str) -> np.ndarray:
         """bool [N]: the test images that a model classified rightly."""
-        row = self.benchmark["rows"][label]
-        return unpacked(row["hits"], row["images"])
+        row = self.benchmarked(label)
+        return hits.unpacked(row["hits"], row["images"])
 
 
-def unpacked(text: str, count: int) -> np.ndarray:
-    """bool [count] from base64 of numpy.packbits."""
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=count).astype(bool)
+def read(
+    settings: dict,
+    *,
+    dataset: str | Path,
+    benchmark: str | Path,
+    baseline_metrics: str | Path,
+    baseline_history: str | Path,
+    pruning: Mapping[str, Path],
+    finetuned: Mapping[str, Path],
+    exported: Mapping[str, Path],
+) -> Measured:
+    """What the stages wrote into these files.
+
+    Of each label, `pruning` names a pruning.json, `finetuned` a folder with metrics.json and history.csv, and
+    `exported` a folder with export.json.
+    """
+    return Measured(
+        settings=settings,
+        dataset=files.read_json(dataset),
+        benchmark=files.read_json(benchmark),
+        baseline_metrics=files.read_json(baseline_metrics),
+        baseline_history=history(baseline_history),
+        pruning={label: files.read_json(path) for label, path in pruning.items()},
+        metrics={label: files.read_json(folder / "metrics.json") for label, folder in finetuned.items()},
+        exports={label: files.read_json(folder / "export.json") for label, folder in exported.items()},
+        histories={label: history(folder / "history.csv") for label, folder in finetuned.items()},
+    )
+
+
+def history(path: str | Path) -> pd.DataFrame:
+    """The table of a history.csv, a row an epoch."""
+    text = io.StringIO(files.read_text(path))
+    return pd.read_csv(text, dtype=float, float_precision="round_trip").astype({"epoch": int})
 
 
 def check(measured: Measured) -> None:
     """Raise BudamaError unless all parts are there, and hits were scored against the labels of dataset.json."""
-    digest = hashlib.sha256(measured.labels.astype("<i8").tobytes()).hexdigest()
-    if measured.benchmark["labels_digest"] != digest:
+    if measured.benchmark["labels_digest"] != hits.labels_digest(measured.labels):
         raise BudamaError(
             "benchmark.json was scored on another test split than dataset.json's; run the benchmark again"
         )
     for variant in measured.settings["variants"]:
         for seed in measured.seeds:
             label = label_of(variant["name"], seed)
-            parts = {
+            parts: dict[str, Mapping] = {
                 "--pruning": measured.pruning,
                 "--finetuned": measured.metrics,
                 "--benchmark": measured.benchmark["rows"],

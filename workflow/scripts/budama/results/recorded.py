@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any, cast
 
+from budama.reporting.contract import Comparison, Content, Finetune, Pruning
+from budama.reporting.row import Baseline, Row
 from budama.results import significance
 from budama.results.rows import change_percent, empty_row
 
 
-def aggregate(settings: dict) -> dict:
+def aggregate(settings: dict[str, Any]) -> Content:
     """The content of results.json. `settings["recorded"]` is as the schema `recorded` has it; what it lacks is null.
 
     Without hits of single images, accuracies are compared as two proportions of `validation_samples`.
     """
     record = settings["recorded"]
-    baseline = _row("baseline", None, None, record["baseline"], None)
+    baseline = cast(Baseline, _row("baseline", None, None, record["baseline"], None))
     rows = [
-        _row(variant["name"], variant["method"], variant["ratio"], record["methods"][variant["method"]], baseline)
-        for variant in settings["variants"]
+        cast(Row, _row(one["name"], one["method"], one["ratio"], record["methods"][one["method"]], baseline))
+        for one in settings["variants"]
     ]
     images, size = record["validation_samples"], record["image_size"]
     candidates = [
         significance.Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images or 0) for row in rows
     ]
     comparisons = significance.compare(candidates) if images else []
-    timed = any(row["latency_ms"] is not None for row in (baseline, *rows))
-    counts = {"train": record["training_samples"], "calibration": record["calibration_samples"]}
+    timed = baseline["latency_ms"] is not None or any(row["latency_ms"] is not None for row in rows)
+    pruning = {**dict.fromkeys(Pruning.__annotations__), **record["pruning"], "methods": list(record["methods"])}
+    finetune = {**dict.fromkeys(Finetune.__annotations__), "epochs": record["finetune_epochs"]}
     return {
         "scenario": settings["scenario"],
         "title": settings["title"],
@@ -41,20 +45,25 @@ def aggregate(settings: dict) -> dict:
             "name": record["dataset"],
             "title": record["dataset"],
             "protocol": None,
-            "counts": {**counts, "selection": None, "test": images},
+            "counts": {
+                "train": record["training_samples"],
+                "calibration": record["calibration_samples"],
+                "selection": None,
+                "test": images,
+            },
             "unreadable": None,
             "duplicates_dropped": None,
             "class_names": None,
         },
-        "pruning": {**record["pruning"], "methods": list(record["methods"])},
+        "pruning": cast(Pruning, pruning),
         "widths": None,
-        "finetune": {"epochs": record["finetune_epochs"]},
+        "finetune": cast(Finetune, finetune),
         "calibration": {"batches": record["calibration_batches"], "images": record["calibration_samples"]},
         "seeds": [],
         "baseline": baseline,
-        "variants": rows,
+        "variants": [*rows],
         "ranking": significance.rank(candidates, comparisons),
-        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "comparisons": [cast(Comparison, asdict(comparison)) for comparison in comparisons],
         "against_random": [],
         "controls": {"aa": None},
         "warnings": [{"code": "timings_not_comparable"}] if timed and not record["timings_comparable"] else [],
@@ -64,18 +73,20 @@ def aggregate(settings: dict) -> dict:
     }
 
 
-def _row(variant: str, method: str | None, ratio: float | None, record: dict, baseline: dict | None) -> dict:
-    accuracy, before = record["accuracy_percent"], baseline and baseline["accuracy_percent"]
+def _row(
+    variant: str, method: str | None, ratio: float | None, record: dict[str, Any], baseline: Baseline | None
+) -> dict[str, Any]:
+    accuracy, before = record["accuracy_percent"], baseline["accuracy_percent"] if baseline else None
     return {
         **empty_row(variant, method, ratio),
         "accuracy_percent": accuracy,
-        "accuracy_change_points": accuracy - before if baseline else None,
+        "accuracy_change_points": None if before is None else accuracy - before,
         "retention_percent": 100 * accuracy / before if before else None,
         "parameters": record["parameters"],
-        "parameters_change_percent": change_percent(record["parameters"], baseline and baseline["parameters"]),
+        "parameters_change_percent": change_percent(record["parameters"], baseline["parameters"] if baseline else None),
         "size_mib": record["size_mib"],
-        "size_change_percent": change_percent(record["size_mib"], baseline and baseline["size_mib"]),
+        "size_change_percent": change_percent(record["size_mib"], baseline["size_mib"] if baseline else None),
         "gmacs": record["gmacs"],
-        "gmacs_change_percent": change_percent(record["gmacs"], baseline and baseline["gmacs"]),
+        "gmacs_change_percent": change_percent(record["gmacs"], baseline["gmacs"] if baseline else None),
         "latency_ms": record["latency_ms"],
     }

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportions_ztest
+
+if TYPE_CHECKING:
+    from budama.reporting.contract import AgainstRandom, Group
 
 SIGNIFICANCE = 0.05
 RESAMPLES = 10_000
@@ -128,7 +132,7 @@ def compare(candidates: Sequence[Candidate]) -> list[Comparison]:
     return found
 
 
-def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> list[dict]:
+def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> list[Group]:
     """Groups of variants, best first within each ratio: `{"rank", "ratio", "variants", "tie_p", "tie_p_holm"}`.
 
     A group is a leader and the variants right after it that cannot be told apart from it. `rank` is the leader's place
@@ -136,9 +140,9 @@ def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> 
     Variants that were not compared are each a group.
     """
     pairs = {(c.a, c.b): c for c in comparisons}
-    groups: list[dict] = []
+    groups: list[Group] = []
     for ratio in dict.fromkeys(c.ratio for c in candidates):
-        leader = None
+        leader = ""
         for place, candidate in enumerate(_best_first(candidates, ratio), 1):
             pair = pairs.get((leader, candidate.name))
             if pair is None or pair.distinguishable:
@@ -152,7 +156,7 @@ def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> 
     return groups
 
 
-def against_random(hits: Mapping[str, np.ndarray], random: Sequence[np.ndarray], seed: int = 0) -> list[dict]:
+def against_random(hits: Mapping[str, np.ndarray], random: Sequence[np.ndarray], seed: int = 0) -> list[AgainstRandom]:
     """Does each method beat pruning at random? One row a variant, for variants of one ratio.
 
     Args:
@@ -164,8 +168,9 @@ def against_random(hits: Mapping[str, np.ndarray], random: Sequence[np.ndarray],
         McNemar p joined over random's seeds, and Holm's correction over the variants.
     """
     mean = np.mean(random, axis=0, dtype=np.float64)
-    rows = []
-    for variant, own in hits.items():
+    p_values = [combine([better_p(own, other) for other in random]) for own in hits.values()]
+    rows: list[AgainstRandom] = []
+    for (variant, own), p, corrected in zip(hits.items(), p_values, holm(p_values)):
         difference = own.astype(np.float64) - mean
         rows.append(
             {
@@ -175,11 +180,10 @@ def against_random(hits: Mapping[str, np.ndarray], random: Sequence[np.ndarray],
                 "difference_interval": list(bootstrap_percent(difference, seed=seed)),
                 "random_percent": 100 * float(mean.mean()),
                 "alternative": "greater",
-                "p": combine([better_p(own, other) for other in random]),
+                "p": p,
+                "p_holm": corrected,
             }
         )
-    for row, corrected in zip(rows, holm([row["p"] for row in rows])):
-        row["p_holm"] = corrected
     return rows
 
 
@@ -196,7 +200,7 @@ def _best_first(candidates: Sequence[Candidate], ratio: float | None) -> list[Ca
 
 
 def _pair_p(a: Candidate, b: Candidate) -> tuple[float, str]:
-    seeds = sorted(set(a.hits or ()) & set(b.hits or ()))
-    if seeds:
-        return combine([mcnemar_p(a.hits[s], b.hits[s]) for s in seeds]), "mcnemar"
+    ours, theirs = a.hits or {}, b.hits or {}
+    if seeds := sorted(set(ours) & set(theirs)):
+        return combine([mcnemar_p(ours[seed], theirs[seed]) for seed in seeds]), "mcnemar"
     return two_proportion_p(a.accuracy_percent, b.accuracy_percent, min(a.images, b.images)), "two_proportion"

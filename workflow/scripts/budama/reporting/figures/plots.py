@@ -1,5 +1,6 @@
 """The figures' shapes. Each takes plain series and returns a matplotlib figure; what it means is said in `sections`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +28,7 @@ class Point:
 class Line:
     label: str
     method: str | None
-    x: list[float]
+    x: Sequence[float]
     y: list[float]
     low: list[float] | None = None
     high: list[float] | None = None

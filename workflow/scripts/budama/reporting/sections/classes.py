@@ -14,16 +14,13 @@ SHOWN = 24  # classes in the figure; of more, those that changed most
 def sections(results: Results) -> list[Section]:
     """Left out where no accuracies by class are known."""
     say, language = results.language.say, results.language
-    rows = [row for row in results.rows if row.get("per_class_change_points")]
+    rows = [(row, changes) for row in results.rows if (changes := row["per_class_change_points"])]
     if not rows:
         return []
-    count = len(rows[0]["per_class_change_points"])
-    names = results.dataset.get("class_names") or []
-    names = [str(names[i]) if i < len(names) else str(i) for i in range(count)]
-    values = np.array(
-        [[np.nan if v is None else v for v in row["per_class_change_points"]] for row in rows], dtype=float
-    )
-    judged = [i for i, row in enumerate(rows) if not methods.find(row["method"]).control] or list(range(len(rows)))
+    count = len(rows[0][1])
+    names = results.dataset["class_names"] or [str(i) for i in range(count)]
+    values = np.array([changes for _, changes in rows], dtype=float)  # None becomes NaN
+    judged = [i for i, (row, _) in enumerate(rows) if not methods.find(row["method"]).control] or list(range(len(rows)))
     known = ~np.isnan(values[judged]).all(axis=0)  # a class without test images has no accuracy
     mean = np.full(count, np.nan)
     mean[known] = np.nanmean(values[judged][:, known], axis=0)
@@ -33,7 +30,7 @@ def sections(results: Results) -> list[Section]:
     half = SHOWN // 2
     chosen = order if len(order) <= SHOWN else np.concatenate([order[:half], order[-half:]])
     title, axis = say("classes.figure"), to_plain(say("classes.axis"))
-    labels = [to_plain(data(results.with_ratio(row))) for row in rows], [to_plain(data(names[i])) for i in chosen]
+    labels = [to_plain(data(results.with_ratio(row))) for row, _ in rows], [to_plain(data(names[i])) for i in chosen]
 
     def draw():
         return heatmap(*labels, values[:, chosen], axis, language.number, 1, diverging=True)
@@ -60,7 +57,7 @@ def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.nda
 def _bound(results: Results, mean: np.ndarray) -> float | None:
     """What chance alone may change: the 95 % half width of one accuracy on a class's images (binomial, so on the safe
     side; Agresti and Coull 1998, which is not zero where every image is a hit)."""
-    images, share = (results.dataset.get("counts") or {}).get("test"), results.baseline["accuracy_percent"] / 100
+    images, share = results.dataset["counts"]["test"], results.baseline["accuracy_percent"] / 100
     if not images or images < len(mean):
         return None
     trials = images / len(mean)
@@ -69,8 +66,7 @@ def _bound(results: Results, mean: np.ndarray) -> float | None:
 
 
 def _noise(results: Results, mean: np.ndarray) -> list[Paragraph]:
-    bound = _bound(results, mean)
-    if bound is None:
+    images, bound = results.dataset["counts"]["test"], _bound(results, mean)
+    if not images or bound is None:
         return []
-    images = round(results.dataset["counts"]["test"] / len(mean))
-    return [Paragraph(results.language.say("classes.noise", images=images, bound=bound))]
+    return [Paragraph(results.language.say("classes.noise", images=round(images / len(mean)), bound=bound))]

@@ -5,6 +5,7 @@ from budama.reporting.document import Figure, Paragraph, Section
 from budama.reporting.figures import plots
 from budama.reporting.figures.plots import Point
 from budama.reporting.inline import Inline, to_plain
+from budama.reporting.row import Row
 from budama.reporting.view import Results
 
 
@@ -47,8 +48,7 @@ def accuracy(results: Results) -> Figure:
         ]
         heading = to_plain(language.share(ratio)) if results.grid and ratio is not None else ""
         groups.append((heading, points))
-    value = results.baseline.get("accuracy_percent")
-    reference = (value, to_plain(say("names.baseline"))) if value is not None else None
+    reference = (results.baseline["accuracy_percent"], to_plain(say("names.baseline")))
     axis = to_plain(say("comparison.figure.axis"))
 
     def draw():
@@ -61,7 +61,7 @@ def accuracy(results: Results) -> Figure:
 def _caption(results: Results) -> Inline:
     say = results.language.say
     sentences = [_leader(results, ratio) for ratio in results.ratios if results.at(ratio)]
-    sentences.append(say("comparison.figure.caption.reference", value=results.baseline.get("accuracy_percent")))
+    sentences.append(say("comparison.figure.caption.reference", value=results.baseline["accuracy_percent"]))
     if any(results.interval(row) for row in results.rows):
         several = any(len(_seeds(row)) > 1 for row in results.rows)
         sentences.append(say("comparison.figure.caption.bars", seeds=several))
@@ -83,11 +83,10 @@ def _leader(results: Results, ratio: float | None) -> Inline:
         value = first[0]["accuracy_percent"]
         return say("comparison.figure.caption.only", ratio=shown, first=results.short(first[0]), value=value)
     second = groups[1]["rows"][0]
-    tested = results.comparison(first[0], second)
     gap = first[0]["accuracy_percent"] - second["accuracy_percent"]
-    key = "clear" if tested and tested.get("distinguishable") else "untested"
-    names = {"first": results.short(first[0]), "second": results.short(second)}
-    return say(f"comparison.figure.caption.{key}", ratio=shown, gap=gap, **names)
+    key = "clear" if results.distinguishable(first[0], second) else "untested"
+    ahead, behind = results.short(first[0]), results.short(second)
+    return say(f"comparison.figure.caption.{key}", ratio=shown, gap=gap, first=ahead, second=behind)
 
 
 def _alternative(results: Results) -> Inline:
@@ -100,5 +99,5 @@ def _alternative(results: Results) -> Inline:
     return Inline("; ".join(items) + ".")
 
 
-def _seeds(row: dict) -> list[float]:
-    return [s["accuracy_percent"] for s in row.get("seeds") or [] if s.get("accuracy_percent") is not None]
+def _seeds(row: Row) -> list[float]:
+    return [seed["accuracy_percent"] for seed in row["seeds"]]

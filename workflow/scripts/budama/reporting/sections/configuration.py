@@ -27,23 +27,16 @@ def _labelled(results: Results, facts: list[tuple[str, Inline | str | None]]) ->
 
 def _data(results: Results) -> list[tuple[str, Inline | str | None]]:
     say, model, dataset = results.language.say, results.model, results.dataset
-    counts = dataset.get("counts") or {}
-    classes, shape = model.get("classes"), model.get("input_shape")
-    calibration = (results.content.get("calibration") or {}).get("images") or counts.get("calibration")
-    parameters = results.baseline.get("parameters")
-    protocol = dataset.get("protocol")
+    counts, shape, protocol = dataset["counts"], model["input_shape"], dataset["protocol"]
     return [
-        (
-            "model",
-            say("configuration.model", title=model.get("title") or model.get("name") or "?", parameters=parameters),
-        ),
-        ("dataset", dataset.get("title") or dataset.get("name")),
-        ("classes", _count(results, classes)),
+        ("model", say("configuration.model", title=model["title"], parameters=results.baseline["parameters"])),
+        ("dataset", dataset["title"]),
+        ("classes", _count(results, model["classes"])),
         ("input", say("configuration.input", shape=shape) if shape else None),
-        ("validation" if results.recorded else "test", _count(results, counts.get("test"))),
-        ("calibration", _count(results, calibration)),
-        ("train", _count(results, counts.get("train"))),
-        ("selection", _count(results, counts.get("selection"))),
+        ("validation" if results.recorded else "test", _count(results, counts["test"])),
+        ("calibration", _count(results, counts["calibration"])),
+        ("train", _count(results, counts["train"])),
+        ("selection", _count(results, counts["selection"])),
         (
             "protocol",
             say(f"names.protocols.{protocol}") if results.language.has(f"names.protocols.{protocol}") else None,
@@ -54,32 +47,31 @@ def _data(results: Results) -> list[tuple[str, Inline | str | None]]:
 def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
     say, language, pruning, finetune = results.language.say, results.language, results.pruning, results.finetune
     ratios = [language.share(ratio) for ratio in results.ratios if ratio is not None]
-    scope, match, rounded = pruning.get("scope"), pruning.get("match"), pruning.get("round_to")
-    reestimate, distill = pruning.get("reestimate_batchnorm"), finetune.get("distill")
-    seeds = results.content.get("seeds") if not results.recorded else None
-    optimizer = None
-    if finetune.get("optimizer"):
-        rate, batch = finetune.get("learning_rate") or 0, finetune.get("batch_size") or "?"
-        optimizer = say("configuration.optimizer", optimizer=finetune["optimizer"], rate=rate, batch=batch)
-    if rounded == "auto":
-        rounded = say("configuration.round_auto", value=(results.content.get("widths") or {}).get("round_to"))
-    elif rounded is not None:
-        rounded = say("configuration.round_to", value=rounded)
-    if distill:
-        temperature = finetune.get("distill_temperature") or 1
-        distill = say("configuration.distill", weight=distill, temperature=temperature)
+    scope, match, reestimate = pruning["scope"], pruning["match"], pruning["reestimate_batchnorm"]
+    widths, round_to = results.content["widths"], pruning["round_to"]
+    optimizer = rounded = distill = None
+    if finetune["optimizer"]:
+        how = {"optimizer": finetune["optimizer"], "rate": finetune["learning_rate"], "batch": finetune["batch_size"]}
+        optimizer = say("configuration.optimizer", **how)
+    if round_to == "auto":
+        rounded = say("configuration.round_auto", value=widths["round_to"] if widths else None)
+    elif round_to is not None:
+        rounded = say("configuration.round_to", value=round_to)
+    if finetune["distill"]:
+        how = {"weight": finetune["distill"], "temperature": finetune["distill_temperature"]}
+        distill = say("configuration.distill", **how)
     return [
         ("ratio", ", ".join(ratios) or None),
         ("match", say(f"names.matches.{match}") if match and match != "channels" else None),
         ("global", say(f"configuration.scope.{scope}") if scope else None),
-        ("steps", _count(results, pruning.get("steps"))),
-        ("epochs", _count(results, finetune.get("epochs"))),
-        ("calibration_batches", _count(results, (results.content.get("calibration") or {}).get("batches"))),
+        ("steps", _count(results, pruning["steps"])),
+        ("epochs", _count(results, finetune["epochs"])),
+        ("calibration_batches", _count(results, results.content["calibration"]["batches"])),
         ("round_to", rounded),
         ("reestimate", None if reestimate is None else say("words.yes" if reestimate else "words.no")),
         ("optimizer", optimizer),
-        ("distill", distill or None),
-        ("seeds", ", ".join(str(seed) for seed in seeds) if seeds else None),
+        ("distill", distill),
+        ("seeds", ", ".join(map(str, results.content["seeds"])) or None),
     ]
 
 

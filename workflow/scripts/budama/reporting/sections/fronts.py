@@ -1,17 +1,24 @@
 """Accuracy against multiply–accumulates and against parameters (or size): who lies on the Pareto front."""
 
+from collections.abc import Callable
+from typing import Any
+
 from budama.reporting.document import Figure
 from budama.reporting.figures import plots
 from budama.reporting.figures.plots import Point
 from budama.reporting.inline import Inline, to_plain
-from budama.reporting.view import Results
+from budama.reporting.row import Row
+from budama.reporting.view import Cost, Results
+
+Costs = list[tuple[Row, float]]  # rows of which a cost was measured, and that
+Show = Callable[[Any], str]
 
 
-def same_cost(results: Results, rows: list[dict]) -> bool:
+def same_cost(results: Results, rows: list[Row]) -> bool:
     """Whether all rows cost the same, as printed."""
-    shown = {(row.get("gmacs") and results.flops(row["gmacs"]), row.get("size_mib") and results.size(row["size_mib"]))
-             for row in rows}  # fmt: skip
-    return len(shown) == 1 and all(next(iter(shown)))
+    costs = [(row["gmacs"], row["size_mib"]) for row in rows]
+    shown = {(results.flops(gmacs), results.size(size)) for gmacs, size in costs if gmacs and size}
+    return len(shown) == 1 and all(gmacs and size for gmacs, size in costs)
 
 
 def figures_of(results: Results) -> list[Figure]:
@@ -19,22 +26,22 @@ def figures_of(results: Results) -> list[Figure]:
     language = results.language
     flops_scale = 1000 if results.flops_unit == "M" else 1
     size_scale = 1024 if results.size_unit == "KiB" else 1
-    costs = [
+    costs: list[tuple[str, Cost, float, str, Show]] = [
         ("macs", "gmacs", flops_scale, results.flops_unit, results.flops),
         ("parameters", "parameters", 1e-6, "", lambda value: language.number(value, 0)),
         ("size", "size_mib", size_scale, results.size_unit, results.size),
     ]
-    found = []
+    found: list[Figure] = []
     for topic, key, scale, unit, show in costs:
         if topic == "size" and any(figure.name == "accuracy-parameters" for figure in found):
             continue  # size is parameters and buffers: the same picture twice
-        rows = [row for row in results.rows if row.get(key)]
-        if rows and results.baseline.get(key):
-            found.append(_figure(results, rows, topic, key, scale, unit, show))
+        rows = [(row, cost) for row in results.rows if (cost := row[key])]
+        if rows and (before := results.baseline[key]):
+            found.append(_figure(results, rows, before, topic, scale, unit, show))
     return found
 
 
-def _figure(results: Results, rows: list[dict], topic: str, key: str, scale: float, unit: str, show) -> Figure:
+def _figure(results: Results, rows: Costs, before: float, topic: str, scale: float, unit: str, show: Show) -> Figure:
     say, language, baseline = results.language.say, results.language, results.baseline
     points = [
         Point(
@@ -42,12 +49,12 @@ def _figure(results: Results, rows: list[dict], topic: str, key: str, scale: flo
             row["method"],
             row["accuracy_percent"],
             results.interval(row),
-            x=row[key] * scale,
+            x=cost * scale,
         )
-        for row in rows
+        for row, cost in rows
     ]
     name = to_plain(say("names.baseline"))
-    origin = Point(name, None, baseline["accuracy_percent"], results.interval(baseline), x=baseline[key] * scale)
+    origin = Point(name, None, baseline["accuracy_percent"], results.interval(baseline), x=before * scale)
     title = say(f"balance.figure.{topic}")
     axes = to_plain(say(f"balance.figure.{topic}_axis", unit=unit)), to_plain(say("balance.figure.accuracy_axis"))
     front = to_plain(say("balance.figure.front"))
@@ -55,26 +62,28 @@ def _figure(results: Results, rows: list[dict], topic: str, key: str, scale: flo
     def draw():
         return plots.scatter(points, origin, *axes, language.number, paths=results.grid, front=front)
 
+    told = [(name, before, baseline["accuracy_percent"])]
+    told += [(results.with_ratio(row), cost, row["accuracy_percent"]) for row, cost in rows]
     items = [
-        say("balance.figure.item", name=label, cost=show(row[key]), accuracy=row["accuracy_percent"])
-        for label, row in [(name, baseline), *((results.with_ratio(row), row) for row in rows)]
+        say("balance.figure.item", name=label, cost=show(cost), accuracy=accuracy) for label, cost, accuracy in told
     ]
     alternative = Inline("; ".join(items) + ".")
-    return Figure(f"accuracy-{topic}", title, _caption(results, rows, key, show), alternative, draw)
+    return Figure(f"accuracy-{topic}", title, _caption(results, rows, before, show), alternative, draw)
 
 
-def _caption(results: Results, rows: list[dict], key: str, show) -> Inline:
+def _caption(results: Results, rows: Costs, before: float, show: Show) -> Inline:
     say = results.language.say
-    if len(rows) > 1 and len({show(row[key]) for row in rows}) == 1:
-        first = results.ranking(rows[0].get("ratio"))[0]["rows"]
-        return say("balance.figure.caption.same", cost=show(rows[0][key]), names=[results.short(row) for row in first])
-    front, rest = [], []
-    for row in rows:
+    if len(rows) > 1 and len({show(cost) for _, cost in rows}) == 1:
+        first = results.ranking(rows[0][0]["ratio"])[0]["rows"]
+        return say("balance.figure.caption.same", cost=show(rows[0][1]), names=[results.short(row) for row in first])
+    every = [*((cost, row["accuracy_percent"]) for row, cost in rows), (before, results.baseline["accuracy_percent"])]
+    front: list[str] = []
+    rest: list[str] = []
+    for row, cost in rows:
+        accuracy = row["accuracy_percent"]
         beaten = any(
-            (other[key] <= row[key] and other["accuracy_percent"] > row["accuracy_percent"])
-            or (other[key] < row[key] and other["accuracy_percent"] >= row["accuracy_percent"])
-            for other in [*rows, results.baseline]
-        )  # fmt: skip
+            (other <= cost and better > accuracy) or (other < cost and better >= accuracy) for other, better in every
+        )
         (rest if beaten else front).append(results.with_ratio(row))
     sentences = [say("balance.figure.caption.front", names=front)]
     if rest and len(rest) <= 6:

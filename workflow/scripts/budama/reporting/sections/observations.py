@@ -1,13 +1,17 @@
 """Önemli Gözlemler: ranking with ties, what got smaller, accuracy against cost."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 from budama import methods
-from budama.reporting.document import Bullets, Paragraph, Section
+from budama.reporting.contract import AgainstRandom
+from budama.reporting.document import Block, Bullets, Paragraph, Section
 from budama.reporting.inline import Inline
+from budama.reporting.row import Row
 from budama.reporting.sections import fronts
 from budama.reporting.sections.timing import direction, evidence
-from budama.reporting.view import Results
+from budama.reporting.view import Cost, Results, Tied
 
 ALPHA = 0.05
 
@@ -26,9 +30,9 @@ def sections(results: Results, alone: bool) -> list[Section]:
 # Ranking --------------------------------------------------------------------------------------------------------------
 
 
-def _ranking(results: Results, alone: bool) -> list:
+def _ranking(results: Results, alone: bool) -> list[Block]:
     say = results.language.say
-    blocks = []
+    blocks: list[Block] = []
     for ratio in results.ratios:
         if not results.at(ratio):
             continue
@@ -39,8 +43,8 @@ def _ranking(results: Results, alone: bool) -> list:
         blocks.append(Bullets([_rank(results, groups, i) for i in range(len(groups))], marks=ranks))
         if overlap := _overlap(results, groups):
             blocks.append(Paragraph(overlap))
-    tests = {entry.get("test") for entry in results.content.get("comparisons") or []} - {None}
-    sentences = [say(f"ranking.test.{test}") for test in sorted(tests) if results.language.has(f"ranking.test.{test}")]
+    tests = {entry["test"] for entry in results.content["comparisons"]}
+    sentences = [say(f"ranking.test.{test}") for test in sorted(tests)]
     if not tests and len(results.rows) > 1:
         sentences.append(say("ranking.untested"))
     if sentences:
@@ -49,23 +53,23 @@ def _ranking(results: Results, alone: bool) -> list:
     return blocks + ([Bullets(extra)] if extra else [])
 
 
-def tie(results: Results, group: dict) -> Inline:
+def tie(results: Results, group: Tied) -> Inline:
     """The p value of a tie: as it is, or Holm-corrected where only the correction makes it a tie; "" where not
     known."""
     if group["tie_p"] is not None and group["tie_p"] >= ALPHA:
         return results.language.say("ranking.p", p=group["tie_p"])
-    if group.get("tie_p_holm") is not None:
+    if group["tie_p_holm"] is not None:
         return results.language.say("ranking.p_holm", p=group["tie_p_holm"])
     return Inline("")
 
 
-def _places(group: dict) -> str:
+def _places(group: Tied) -> str:
     """1. for a place of its own, 1–2. for a tie of two."""
     first, last = group["rank"], group["rank"] + len(group["rows"]) - 1
     return f"{first}." if first == last else f"{first}–{last}."
 
 
-def _rank(results: Results, groups: list[dict], index: int) -> Inline:
+def _rank(results: Results, groups: list[Tied], index: int) -> Inline:
     say, language, group = results.language.say, results.language, groups[index]
     rows, last = group["rows"], index == len(groups) - 1
     if len(rows) == 1:
@@ -80,14 +84,14 @@ def _rank(results: Results, groups: list[dict], index: int) -> Inline:
     return say(f"ranking.{key}", names=[results.label(row) for row in rows], **shown)
 
 
-def _overlap(results: Results, groups: list[dict]) -> Inline | None:
+def _overlap(results: Results, groups: list[Tied]) -> Inline | None:
     """Pairs that lie in neighbouring groups and yet cannot be told apart: being indistinguishable is not transitive."""
     found = [
         (results.short(a), results.short(b))
         for upper, lower in pairwise(groups)
         for a in upper["rows"]
         for b in lower["rows"]
-        if (entry := results.comparison(a, b)) and not entry.get("distinguishable")
+        if (entry := results.comparison(a, b)) and not entry["distinguishable"]
     ]
     return results.language.say("ranking.overlap", pairs=found) if found else None
 
@@ -99,12 +103,12 @@ def families(results: Results, here: str) -> list[Inline]:
     classic, modern = ([r for r in rows if methods.find(r["method"]).family == f] for f in ("classic", "modern"))
     if not classic or not modern:
         return []
-    signs = set()
+    signs: set[bool | None] = set()
     for a in classic:
         for b in modern:
             entry = results.comparison(a, b)
-            signs.add((entry["difference_points"] > 0) if entry and entry.get("distinguishable") else None)
-    key = {(True,): "classic", (False,): "modern"}.get(tuple(signs), "mixed")
+            signs.add((entry["difference_points"] > 0) if entry and entry["distinguishable"] else None)
+    key = "classic" if signs == {True} else "modern" if signs == {False} else "mixed"
     names = {"classic": [results.short(r) for r in classic], "modern": [results.short(r) for r in modern]}
     return [results.language.say(f"ranking.families.{key}", here=here, **names)]
 
@@ -112,15 +116,14 @@ def families(results: Results, here: str) -> list[Inline]:
 def _controls(results: Results) -> list[Inline]:
     """Which methods beat pruning at random before fine-tuning."""
     say, lines = results.language.say, []
-    entries = [(results.row(e["variant"]), e) for e in results.content.get("against_random") or []]
+    entries = [(results.row(e["variant"]), e) for e in results.content["against_random"]]
     for ratio in results.ratios:
-        of_ratio = [(row, e) for row, e in entries if row and row.get("ratio") == ratio]
+        of_ratio = [(row, e) for row, e in entries if row and row["ratio"] == ratio]
         own = [(row, e) for row, e in of_ratio if not methods.find(row["method"]).control]
         prefix = say("ranking.random.prefix", ratio=ratio) + " " if results.grid and ratio is not None else ""
         kinds: dict[str, list] = {"beaten": [], "level": [], "worse": []}
         for row, entry in own:
-            p = entry["p_holm"] if entry.get("p_holm") is not None else entry["p"]
-            gap = entry["difference_points"]
+            p, gap = entry["p_holm"], entry["difference_points"]
             kind = "beaten" if p < ALPHA and gap > 0 else "worse" if _below(entry, p) else "level"
             kinds[kind].append((results.short(row), gap, p))
         for kind, found in kinds.items():
@@ -132,19 +135,18 @@ def _controls(results: Results) -> list[Inline]:
     return lines
 
 
-def _below(entry: dict, p: float) -> bool:
+def _below(entry: AgainstRandom, p: float) -> bool:
     """Whether random pruning is better beyond doubt: by the interval, as the test is one-sided."""
-    interval = entry.get("difference_interval")
-    if interval:
-        return interval[1] < 0
-    return entry["difference_points"] < 0 and p < ALPHA and entry.get("alternative") != "greater"
+    if entry["difference_interval"]:
+        return entry["difference_interval"][1] < 0
+    return entry["difference_points"] < 0 and p < ALPHA and entry["alternative"] != "greater"
 
 
 # What got smaller -----------------------------------------------------------------------------------------------------
 
 
-def _optimisation(results: Results) -> list:
-    blocks = []
+def _optimisation(results: Results) -> list[Block]:
+    blocks: list[Block] = []
     for ratio in results.ratios:
         rows = results.at(ratio)
         if not rows:
@@ -161,33 +163,30 @@ def _optimisation(results: Results) -> list:
     return blocks
 
 
-def _cost(results: Results, rows: list[dict], topic: str, key: str, show) -> Inline | None:
+def _cost(results: Results, rows: list[Row], topic: str, cost: Cost, show: Callable[[Any], str]) -> Inline | None:
     """What became of one cost: one sentence where all methods agree, a range where they do not."""
-    say, before = results.language.say, results.baseline.get(key)
-    measured = [(results.change(row, key), row) for row in rows if results.change(row, key) is not None]
+    say, before = results.language.say, results.baseline[cost]
+    measured = [(change, row[cost], row) for row in rows if (change := results.change(row, cost)) is not None]
     if not measured or before is None:
         return None
-    (low, smallest), (high, largest) = (pick(measured, key=lambda m: m[0]) for pick in (min, max))
+    (low, least, _), (high, most, _) = (pick(measured, key=lambda m: m[0]) for pick in (min, max))
     if results.language.change(low) == results.language.change(high):
         kind = direction(low)
-        return say(
-            f"optimisation.{topic}.{kind}", change=round(abs(low), 2), before=show(before), after=show(smallest[key])
-        )
-    names = [results.short(row) for change, row in measured if show(row[key]) == show(smallest[key])]
-    values = {"low": low, "high": high, "after_low": show(smallest[key]), "after_high": show(largest[key])}
+        return say(f"optimisation.{topic}.{kind}", change=round(abs(low), 2), before=show(before), after=show(least))
+    names = [results.short(row) for _, value, row in measured if show(value) == show(least)]
+    values = {"low": low, "high": high, "after_low": show(least), "after_high": show(most)}
     return say(f"optimisation.{topic}.range", before=show(before), names=names, **values)
 
 
-def _latency(results: Results, rows: list[dict]) -> list[Inline]:
+def _latency(results: Results, rows: list[Row]) -> list[Inline]:
     """Rose, fell, or cannot be told apart; recorded times that mean nothing are quoted with that warning."""
-    say, before = results.language.say, results.baseline.get("latency_ms")
-    timed = [row for row in rows if row.get("latency_ms") is not None]
+    say, before = results.language.say, results.baseline["latency_ms"]
+    timed = [row for row in rows if row["latency_ms"] is not None]
     if not timed or before is None:
         return [say("optimisation.latency.none")]
     if not results.timings_comparable():
-        fell, rose = (
-            [results.short(r) for r in timed if direction(r["latency_ms"] - before) == d] for d in ("fell", "rose")
-        )
+        ways = [(direction((row["latency_ms"] or 0) - before), results.short(row)) for row in timed]
+        fell, rose = ([name for way, name in ways if way == wanted] for wanted in ("fell", "rose"))
         return (
             [say("optimisation.latency.not_comparable", fell=fell, rose=rose, **evidence(results))]
             if fell or rose
@@ -207,8 +206,9 @@ def _latency(results: Results, rows: list[dict]) -> list[Inline]:
 # Accuracy against cost ------------------------------------------------------------------------------------------------
 
 
-def _balance(results: Results) -> list:
-    say, blocks = results.language.say, []
+def _balance(results: Results) -> list[Block]:
+    say = results.language.say
+    blocks: list[Block] = []
     for ratio in results.ratios:
         groups = results.ranking(ratio) if results.at(ratio) else []
         if not groups:
@@ -221,21 +221,21 @@ def _balance(results: Results) -> list:
         )
         if same and len(results.at(ratio)) > 1:
             blocks.append(Paragraph(say("balance.equal_cost")))
-        changes = [change for row in results.at(ratio) if (change := results.change(row, "gmacs")) is not None]
+        changes = results.changes(results.at(ratio), "gmacs")
         if not same and changes and results.language.change(min(changes)) != results.language.change(max(changes)):
             blocks.append(Paragraph(say("balance.unequal_cost", low=min(changes), high=max(changes))))
     return blocks
 
 
-def _kept(results: Results, groups: list[dict], index: int, row: dict, same: bool) -> Inline:
+def _kept(results: Results, groups: list[Tied], index: int, row: Row, same: bool) -> Inline:
     say, group = results.language.say, groups[index]
     values = {
         "name": results.label(row),
-        "retention": results.retention(row),
-        "change": results.loss(row),
+        "retention": row["retention_percent"],
+        "change": row["accuracy_change_points"],
         "flops": results.change(row, "gmacs"),
     }
-    if (results.loss(row) or 0) > 0:
+    if row["accuracy_change_points"] > 0:
         return say("balance.above", **values)
     if index == 0 and same and len(groups) > 1:
         others = [results.short(other) for other in group["rows"] if other is not row]

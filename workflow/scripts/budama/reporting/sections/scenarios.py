@@ -1,11 +1,14 @@
 """One section for each other scenario: what differed in the settings, and what became of the methods that both
 tested."""
 
-from budama.reporting.document import Bullets, Cell, Column, Figure, Section, Table, TableRow
+from budama.reporting.document import Block, Bullets, Cell, Column, Figure, Section, Table, TableRow
 from budama.reporting.figures import plots
 from budama.reporting.inline import Inline, data, to_plain
+from budama.reporting.row import Row
 from budama.reporting.sections.observations import families
 from budama.reporting.view import Results
+
+Shared = list[tuple[Row, Row]]  # of one method in both: here, and there
 
 
 def section(results: Results, other: Results, name: str, first: bool) -> Section:
@@ -15,7 +18,7 @@ def section(results: Results, other: Results, name: str, first: bool) -> Section
     comparable = _same_subject(results, other)
     lines = [_settings(results, other)]
     if not comparable:
-        here, there = (f"{r.model.get('title') or '?'}, {r.dataset.get('title') or '?'}" for r in (results, other))
+        here, there = (f"{one.model['title']}, {one.dataset['title']}" for one in (results, other))
         lines.append(say("scenarios.other_model", here=here, other=there))
     if comparable or not shared:
         lines.append(_accuracy(results, shared))
@@ -24,25 +27,25 @@ def section(results: Results, other: Results, name: str, first: bool) -> Section
         lines += [*families(results, results.name), *_smallest_loss(results)]
     if shared:
         lines.append(say("scenarios.accuracy.single_runs"))
-    blocks = [Bullets([line for line in lines if line])]
+    blocks: list[Block] = [Bullets([line for line in lines if line])]
     if shared:
         blocks += [_table(results, other, shared, comparable, name), _figure(results, other, shared, comparable, name)]
     return Section(name, say("scenarios.title", other=other.name), blocks, 3)
 
 
 def _same_subject(results: Results, other: Results) -> bool:
-    keys = [(r.model.get("title"), r.dataset.get("title") or r.dataset.get("name")) for r in (results, other)]
-    return keys[0] == keys[1]
+    here, there = ((one.model["title"], one.dataset["title"]) for one in (results, other))
+    return here == there
 
 
-def _shared(results: Results, other: Results) -> list[tuple[dict, dict]]:
+def _shared(results: Results, other: Results) -> Shared:
     """Rows of one method in both: at the same ratio, or whatever their ratios where neither is a grid."""
     single = not results.grid and not other.grid
     return [
         (row, match)
         for row in results.rows
         for match in other.rows
-        if match["method"] == row["method"] and (single or match.get("ratio") == row.get("ratio"))
+        if match["method"] == row["method"] and (single or match["ratio"] == row["ratio"])
     ]
 
 
@@ -53,19 +56,22 @@ def _settings(results: Results, other: Results) -> Inline:
         kind = "other" if len(here) > 1 or len(there) > 1 else "lower" if here < there else "higher"
         shown = {"here": language.join(map(language.share, here)), "other": language.join(map(language.share, there))}
         found.append(say(f"scenarios.differences.ratio_{kind}", **shown))
-    for key, words in (("epochs", ("longer", "shorter")), ("steps", ("more", "fewer"))):
-        a, b = ((x.finetune if key == "epochs" else x.pruning).get(key) for x in (results, other))
+    for key, words, a, b in (
+        ("epochs", ("longer", "shorter"), results.finetune["epochs"], other.finetune["epochs"]),
+        ("steps", ("more", "fewer"), results.pruning["steps"], other.pruning["steps"]),
+    ):
         if a is not None and b is not None and a != b:
             found.append(say(f"scenarios.differences.{key}_{words[a < b]}", here=a, other=b))
-    a, b = results.pruning.get("scope"), other.pruning.get("scope")
-    if a and b and a != b:
-        found.append(say("scenarios.differences.scope", here=say(f"names.scopes.{a}"), other=say(f"names.scopes.{b}")))
+    scopes = [one.pruning["scope"] for one in (results, other)]
+    if all(scopes) and scopes[0] != scopes[1]:
+        mine, theirs = (say(f"names.scopes.{scope}") for scope in scopes)
+        found.append(say("scenarios.differences.scope", here=mine, other=theirs))
     if not found:
         return say("scenarios.same_settings", here=results.name, other=other.name)
     return say("scenarios.settings", here=results.name, differences=found)
 
 
-def _accuracy(results: Results, shared: list[tuple[dict, dict]]) -> Inline:
+def _accuracy(results: Results, shared: Shared) -> Inline:
     say, here = results.language.say, results.name
     if not shared:
         return say("scenarios.accuracy.none")
@@ -79,14 +85,14 @@ def _accuracy(results: Results, shared: list[tuple[dict, dict]]) -> Inline:
     return say("scenarios.accuracy.mixed", higher=higher, lower=lower, **values) if higher and lower else Inline("")
 
 
-def _size(results: Results, other: Results, shared: list[tuple[dict, dict]]) -> list[Inline]:
+def _size(results: Results, other: Results, shared: Shared) -> list[Inline]:
     """How much smaller the model got here and there: said where all shared methods agree."""
-    changes = {(results.change(a, "size_mib"), other.change(b, "size_mib")) for a, b in shared}
-    shown = {tuple(results.language.change(c) if c is not None else None for c in pair) for pair in changes}
-    if len(shown) != 1 or None in next(iter(shown)):
+    changes = [(a["size_change_percent"], b["size_change_percent"]) for a, b in shared]
+    known = [(here, there) for here, there in changes if here is not None and there is not None]
+    shown = {(results.language.change(here), results.language.change(there)) for here, there in known}
+    if len(shown) != 1 or len(known) < len(changes):
         return []
-    here, there = next(iter(changes))
-    a, b = next(iter(shown))
+    (a, b), (here, there) = shown.pop(), known[0]
     kind = "equal" if a == b else "less" if abs(here) < abs(there) else "more"
     return [results.language.say(f"scenarios.size.{kind}", here=results.name, change=here, other_change=there)]
 
@@ -97,8 +103,8 @@ def _smallest_loss(results: Results) -> list[Inline]:
         return []
     ratio = results.ratios[0]
     rows = results.ranking(ratio)[0]["rows"]
-    losses = [results.loss(row) for row in rows]
-    if len(rows) > 3 or any(loss is None or loss >= 0 for loss in losses):
+    losses = [row["accuracy_change_points"] for row in rows]
+    if len(rows) > 3 or any(loss >= 0 for loss in losses):
         return []
     signed = [results.language.signed(loss) for loss in losses]
     return [
@@ -108,16 +114,17 @@ def _smallest_loss(results: Results) -> list[Inline]:
     ]
 
 
-def _table(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool, name: str) -> Table:
+def _table(results: Results, other: Results, shared: Shared, comparable: bool, name: str) -> Table:
     """Accuracies and shares kept; of other models or data, only the shares, as the accuracies say nothing side by
     side."""
     say, language = results.language.say, results.language
     rows = []
     for row, match in shared:
         method, pair = results.with_ratio(row), (row["accuracy_percent"], match["accuracy_percent"])
-        kept = results.retention(row), other.retention(match)
-        known = comparable or None not in kept
-        gap = (pair[0] - pair[1] if comparable else kept[0] - kept[1]) if known else None
+        kept = here, there = row["retention_percent"], match["retention_percent"]
+        gap = None if here is None or there is None else here - there
+        if comparable:
+            gap = pair[0] - pair[1]
         accuracies = [Cell(data(language.number(value)), sort=value) for value in pair] if comparable else []
         shares = [Cell(data(language.percent(value) if value is not None else "-"), sort=value) for value in kept]
         difference = Cell(data(language.signed(gap) if gap is not None else "-"), sort=gap)
@@ -131,18 +138,18 @@ def _table(results: Results, other: Results, shared: list[tuple[dict, dict]], co
     return Table(name, caption, columns, rows)
 
 
-def _figure(results: Results, other: Results, shared: list[tuple[dict, dict]], comparable: bool, name: str) -> Figure:
+def _figure(results: Results, other: Results, shared: Shared, comparable: bool, name: str) -> Figure:
     """Accuracies side by side; where model or data differ, the shares kept."""
     say, language = results.language.say, results.language
     kept = "" if comparable else "_kept"
 
-    def value(source: Results, row: dict) -> float:
-        return row["accuracy_percent"] if comparable else source.retention(row) or 0.0
+    def value(row: Row) -> float:
+        return row["accuracy_percent"] if comparable else row["retention_percent"] or 0.0
 
-    rows = [(results.with_ratio(a), a["method"], value(results, a), value(other, b)) for a, b in shared]
+    rows = [(results.with_ratio(a), a["method"], value(a), value(b)) for a, b in shared]
     rows.sort(key=lambda row: -row[2])
     names = (to_plain(data(results.name)), to_plain(data(other.name)))
-    plain = [(to_plain(data(label)), *rest) for label, *rest in rows]
+    plain = [(to_plain(data(label)), method, here, there) for label, method, here, there in rows]
     axis = to_plain(say(f"scenarios.figure.axis{kept}"))
 
     def draw():

@@ -1,13 +1,16 @@
 """Kısaca: what to choose for accuracy, speed and size, and how sure one can be. A paragraph, and the same as tiles."""
 
-from budama.reporting.document import Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
+from typing import Any
+
+from budama.reporting.document import Block, Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
 from budama.reporting.inline import Inline, data
+from budama.reporting.row import Row
 from budama.reporting.sections.observations import tie
 from budama.reporting.sections.timing import fastest
 from budama.reporting.view import Results
 
 
-def blocks(results: Results) -> list:
+def blocks(results: Results) -> list[Block]:
     """The tiles, then the paragraph; in a grid a paragraph for every ratio."""
     if not results.rows:
         return []
@@ -30,23 +33,23 @@ def _choices(results: Results) -> Table:
     head = [Column(say("configuration.labels.ratio"), False)]
     head += [Column(tile.label, False) for tile in next(iter(tiles.values()))]
     rows = [
-        TableRow([Cell(Inline(f"**{results.language.share(r)}**")), *(Cell(tile.value, tile.detail) for tile in own)])
+        TableRow(
+            [Cell(Inline(f"**{results.language.share(r or 0)}**")), *(Cell(tile.value, tile.detail) for tile in own)]
+        )
         for r, own in tiles.items()
     ]
     return Table("choices", say("summary.table"), head, rows)
 
 
 def _what(results: Results) -> Inline:
-    say, scope = results.language.say, results.pruning.get("scope")
-    dataset = results.dataset.get("title") or results.dataset.get("name") or "?"
-    model = results.model.get("title") or results.model.get("name") or "?"
+    say, scope = results.language.say, results.pruning["scope"]
     return say(
         "summary.what",
-        model=model,
-        dataset=dataset,
+        model=results.model["title"],
+        dataset=results.dataset["title"],
         ratios=[ratio for ratio in results.ratios if ratio is not None],
         scope=say(f"names.scopes.{scope}") if scope else "",
-        match=say(f"names.matches.{results.pruning.get('match') or 'channels'}"),
+        match=say(f"names.matches.{results.pruning['match'] or 'channels'}"),
         methods=len({row["method"] for row in results.rows}),
     )
 
@@ -56,8 +59,12 @@ def _answers(results: Results, ratio: float | None) -> list[Inline]:
     return [_accuracy(results, ratio), *_loss(results, ratio), _speed(results, rows), _size(results, rows)]
 
 
-def _facts(results: Results, row: dict) -> dict:
-    return {"name": results.short(row), "accuracy": row["accuracy_percent"], "retention": results.retention(row) or 0.0}
+def _facts(results: Results, row: Row) -> dict[str, Any]:
+    return {
+        "name": results.short(row),
+        "accuracy": row["accuracy_percent"],
+        "retention": row["retention_percent"] or 0.0,
+    }
 
 
 def _accuracy(results: Results, ratio: float | None) -> Inline:
@@ -65,7 +72,7 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
     rows = groups[0]["rows"]
     if len(rows) > 1:
         values = [row["accuracy_percent"] for row in rows]
-        kept = [results.retention(row) or 0.0 for row in rows]
+        kept = [row["retention_percent"] or 0.0 for row in rows]
         percent = results.language.percent
         same = percent(min(kept)) == percent(max(kept))
         return say(
@@ -82,33 +89,33 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
         return say("summary.accuracy.only", a=_facts(results, rows[0]))
     second = groups[1]["rows"][0]
     tested = results.comparison(rows[0], second)
-    if not tested or not tested.get("distinguishable"):
+    if not tested or not tested["distinguishable"]:
         return say("summary.accuracy.untested", a=_facts(results, rows[0]))
-    p = tested["p_holm"] if tested.get("p_holm") is not None else tested["p"]
-    return say("summary.accuracy.clear", a=_facts(results, rows[0]), b=_facts(results, second), p=p)
+    ahead, behind = _facts(results, rows[0]), _facts(results, second)
+    return say("summary.accuracy.clear", a=ahead, b=behind, p=tested["p_holm"])
 
 
 def _loss(results: Results, ratio: float | None) -> list[Inline]:
     """Whether the leader's loss against the baseline is more than noise."""
     row = results.ranking(ratio)[0]["rows"][0]
-    change, interval = results.loss(row), row.get("change_interval")
-    if change is None or not interval:
+    change, interval = row["accuracy_change_points"], row["change_interval"]
+    if not interval:
         return []
     kind = "fell" if interval[1] < 0 else "rose" if interval[0] > 0 else "unclear"
     values = {"name": results.short(row), "change": change, "low": interval[0], "high": interval[1]}
     return [results.language.say(f"summary.loss.{kind}", **values)]
 
 
-def _speed(results: Results, rows: list[dict]) -> Inline:
+def _speed(results: Results, rows: list[Row]) -> Inline:
     say = results.language.say
-    timed = [row for row in rows if row.get("latency_ms") is not None]
-    if not timed or results.baseline.get("latency_ms") is None:
+    timed = [row for row in rows if row["latency_ms"] is not None]
+    if not timed or results.baseline["latency_ms"] is None:
         return say("summary.speed.none")
     if not results.timings_comparable():
         return say("summary.speed.not_comparable")
     first = fastest(results, rows)
     if not first:
-        return say("summary.speed.untested", names=[results.short(min(timed, key=lambda row: row["latency_ms"]))])
+        return say("summary.speed.untested", names=[results.short(_shortest(timed))])
     changes = [results.time_change(row) for row in first]
     values = {"names": [results.short(row) for row in first], "low": min(changes), "high": max(changes)}
     kinds = {results.timing(row) for row in first}
@@ -123,28 +130,37 @@ def _speed(results: Results, rows: list[dict]) -> Inline:
     return say("summary.speed.all_faster" if len(first) == len(timed) > 1 else "summary.speed.faster", **values)
 
 
-def _smallest(results: Results, rows: list[dict]) -> list[dict]:
-    sized = [row for row in rows if row.get("size_mib") is not None]
-    least = min((row["size_mib"] for row in sized), default=None)
-    return [row for row in sized if results.size(row["size_mib"]) == results.size(least)]
+def _shortest(timed: list[Row]) -> Row:
+    return min(timed, key=lambda row: row["latency_ms"] or 0.0)
 
 
-def _size(results: Results, rows: list[dict]) -> Inline:
-    say, before = results.language.say, results.baseline.get("size_mib")
+def _smallest(results: Results, rows: list[Row]) -> list[tuple[float, float, Row]]:
+    """Size, its change, and the row, of the smallest; none where the baseline's size is not known."""
+    sized = [(size, row) for row in rows if (size := row["size_mib"]) is not None]
+    least = min((size for size, _ in sized), default=0.0)
+    return [
+        (size, change, row)
+        for size, row in sized
+        if results.size(size) == results.size(least) and (change := results.change(row, "size_mib")) is not None
+    ]
+
+
+def _size(results: Results, rows: list[Row]) -> Inline:
+    say, before = results.language.say, results.baseline["size_mib"]
     smallest = _smallest(results, rows)
     if not smallest or before is None:
         return say("summary.size.none")
-    change = results.change(smallest[0], "size_mib")
+    size, change, _ = smallest[0]
     if abs(change) < 0.05:
         return say("summary.size.unchanged")
-    values = {"before": results.size(before), "after": results.size(smallest[0]["size_mib"]), "change": change}
+    values = {"before": results.size(before), "after": results.size(size), "change": change}
     if len(smallest) == len(rows):
         return say("summary.size.equal", one=len(rows) == 1, **values)
-    return say("summary.size.smallest", names=[results.short(row) for row in smallest], **values)
+    return say("summary.size.smallest", names=[results.short(row) for *_, row in smallest], **values)
 
 
 def _sure(results: Results) -> Inline:
-    seeds, images = len(results.content.get("seeds") or []), (results.dataset.get("counts") or {}).get("test")
+    seeds, images = len(results.content["seeds"]), results.dataset["counts"]["test"]
     kind = "recorded" if results.recorded else "seeds" if seeds > 1 and images else "single"
     return results.language.say(f"summary.sure.{kind}", seeds=seeds, images=images)
 
@@ -157,7 +173,7 @@ def _tiles(results: Results, ratio: float | None) -> list[Tile]:
     return [_accuracy_tile(results, ratio), _speed_tile(results, rows), _size_tile(results, rows), _sure_tile(results)]
 
 
-def _names(results: Results, rows: list[dict], everyone: int) -> Inline:
+def _names(results: Results, rows: list[Row], everyone: int) -> Inline:
     if everyone > 1 and len(rows) == everyone:
         return results.language.say("summary.tiles.any")
     return results.language.join([results.short(row) for row in rows], "or")
@@ -169,18 +185,18 @@ def _accuracy_tile(results: Results, ratio: float | None) -> Tile:
     if len(rows) > 1:
         detail = say("summary.tiles.kept_tie", low=min(values), high=max(values))
     else:
-        detail = say("summary.tiles.kept", accuracy=values[0], retention=results.retention(rows[0]) or 0.0)
+        detail = say("summary.tiles.kept", accuracy=values[0], retention=rows[0]["retention_percent"] or 0.0)
     return Tile(say("summary.tiles.accuracy"), _names(results, rows, len(results.at(ratio))), detail)
 
 
-def _speed_tile(results: Results, rows: list[dict]) -> Tile:
+def _speed_tile(results: Results, rows: list[Row]) -> Tile:
     say = results.language.say
-    label, timed = say("summary.tiles.speed"), [row for row in rows if row.get("latency_ms") is not None]
-    if not timed or results.baseline.get("latency_ms") is None:
+    label, timed = say("summary.tiles.speed"), [row for row in rows if row["latency_ms"] is not None]
+    if not timed or results.baseline["latency_ms"] is None:
         return Tile(label, say("summary.tiles.no_claim"), say("summary.tiles.not_measured"))
     if not results.timings_comparable():
         return Tile(label, say("summary.tiles.no_claim"), say("summary.tiles.not_comparable"))
-    first = fastest(results, rows) or [min(timed, key=lambda row: row["latency_ms"])]
+    first = fastest(results, rows) or [_shortest(timed)]
     changes = [results.time_change(row) for row in first]
     shown = {results.language.change(change) for change in changes}
     detail = (
@@ -193,18 +209,17 @@ def _speed_tile(results: Results, rows: list[dict]) -> Tile:
     return Tile(label, _names(results, first, len(timed)), detail)
 
 
-def _size_tile(results: Results, rows: list[dict]) -> Tile:
+def _size_tile(results: Results, rows: list[Row]) -> Tile:
     say = results.language.say
     label, smallest = say("summary.tiles.size"), _smallest(results, rows)
-    if not smallest or results.baseline.get("size_mib") is None:
+    if not smallest:
         return Tile(label, say("summary.tiles.no_claim"), say("summary.tiles.not_measured"))
-    change = results.change(smallest[0], "size_mib")
-    detail = say("summary.tiles.shrunk", after=results.size(smallest[0]["size_mib"]), change=change)
-    return Tile(label, _names(results, smallest, len(rows)), detail)
+    size, change, _ = smallest[0]
+    detail = say("summary.tiles.shrunk", after=results.size(size), change=change)
+    return Tile(label, _names(results, [row for *_, row in smallest], len(rows)), detail)
 
 
 def _sure_tile(results: Results) -> Tile:
-    say, images = results.language.say, (results.dataset.get("counts") or {}).get("test")
-    seeds = len(results.content.get("seeds") or [])
+    say, images, seeds = results.language.say, results.dataset["counts"]["test"], len(results.content["seeds"])
     value = say("summary.tiles.recorded") if results.recorded else say("summary.tiles.seeds", seeds=max(seeds, 1))
     return Tile(say("summary.tiles.sure"), value, say("summary.tiles.images", images=images) if images else data(""))

@@ -1,7 +1,10 @@
 """What may be said about times: which methods are faster, and why recorded times may say nothing."""
 
+from typing import Any
+
 from budama import methods
 from budama.reporting.inline import Inline
+from budama.reporting.row import Row
 from budama.reporting.view import Results
 
 SLOW = 3.0  # times the baseline's time: no pruning makes a model that slow; something else was on it
@@ -13,13 +16,11 @@ def direction(value: float) -> str:
     return "rose" if rounded > 0 else "fell" if rounded < 0 else "equal"
 
 
-def fastest(results: Results, rows: list[dict]) -> list[dict]:
+def fastest(results: Results, rows: list[Row]) -> list[Row]:
     """The row with the shortest time and those that cannot be told apart from it: their intervals overlap."""
-    timed = sorted((row for row in rows if results.time_interval(row)), key=results.time_change)
-    if not timed:
-        return []
-    bound = results.time_interval(timed[0])[1]
-    return [row for row in timed if results.time_interval(row)[0] <= bound]
+    timed = [(row, interval) for row in rows if (interval := results.time_interval(row))]
+    timed.sort(key=lambda entry: results.time_change(entry[0]))
+    return [row for row, (low, _) in timed if low <= timed[0][1][1]]
 
 
 def why_not_comparable(results: Results) -> Inline:
@@ -27,21 +28,20 @@ def why_not_comparable(results: Results) -> Inline:
     return results.language.say("warnings.timings_not_comparable", **evidence(results))
 
 
-def evidence(results: Results) -> dict:
+def evidence(results: Results) -> dict[str, Any]:
     """`equal`: models of one size and one count of operations differ by `factor`; `slow`: the methods whose hooks were
     still on, told by their being the only slow ones."""
-    before = results.baseline.get("latency_ms")
-    timed = [row for row in results.rows if row.get("latency_ms")]
-    best: tuple[float, dict, dict] | None = None
-    for a in timed:
-        for b in timed:
-            if (a.get("size_mib"), a.get("gmacs")) == (b.get("size_mib"), b.get("gmacs")) and a.get("size_mib"):
-                factor = b["latency_ms"] / a["latency_ms"]
-                if best is None or factor > best[0]:
-                    best = factor, a, b
-    equal = best is not None and best[0] >= SLOW
-    slow = [row for row in timed if before and row["latency_ms"] > SLOW * before]
+    before = results.baseline["latency_ms"]
+    timed = [(row, time) for row in results.rows if (time := row["latency_ms"])]
+    equals = [
+        (slower / faster, faster, slower)
+        for a, faster in timed
+        for b, slower in timed
+        if a["size_mib"] and (a["size_mib"], a["gmacs"]) == (b["size_mib"], b["gmacs"])
+    ]
+    factor, low, high = max(equals, default=(0.0, 0.0, 0.0), key=lambda pair: pair[0])
+    equal = {"low": low, "high": high, "factor": int(factor)} if factor >= SLOW else {}
+    slow = [row for row, time in timed if before and time > SLOW * before]
     hooks = all(methods.find(row["method"]).needs == "activations" for row in slow)  # they hook the model to see them
     hooked = [results.short(row) for row in slow] if hooks else []
-    values = {"low": best[1]["latency_ms"], "high": best[2]["latency_ms"], "factor": int(best[0])} if equal else {}
-    return {"equal": equal, "slow": hooked, **values}
+    return {"equal": bool(equal), "slow": hooked, **equal}

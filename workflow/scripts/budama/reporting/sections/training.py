@@ -1,5 +1,7 @@
 """What happened on the way: accuracy from stage to stage, channels layer by layer, fine-tuning epoch by epoch."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from budama import methods
@@ -9,10 +11,14 @@ from budama.reporting.figures import plots
 from budama.reporting.figures.heatmaps import heatmap
 from budama.reporting.figures.plots import Line
 from budama.reporting.inline import Inline, data, to_plain
+from budama.reporting.row import Fate, Layer, Row
 from budama.reporting.sections.timing import direction
+from budama.reporting.tables import STAGES
 from budama.reporting.view import Results
 
-STAGES = ("baseline", "as_pruned", "reestimated", "finetuned")
+Panels = dict[float | None, list[Line]]  # the lines of each ratio
+Cut = list[tuple[Row, list[Layer]]]  # rows whose layers are known
+Shares = list[tuple[Row, list[float]]]  # percent of the channels kept in each layer
 FLAT = 0.1  # points an epoch may still bring when a curve is called flat
 EVEN = 8.0  # percent; layers of few channels cannot give exactly the asked share
 
@@ -22,7 +28,7 @@ def sections(results: Results) -> list[Section]:
     return [*_fate(results), *_layers(results), *_curves(results)]
 
 
-def _panels(results: Results, lines: dict) -> list[tuple[str, list[Line]]]:
+def _panels(results: Results, lines: Panels) -> list[tuple[str, list[Line]]]:
     """Lines by ratio as titled panels."""
     return [
         (to_plain(results.language.share(ratio)) if results.grid and ratio is not None else "", found)
@@ -36,19 +42,18 @@ def _panels(results: Results, lines: dict) -> list[tuple[str, list[Line]]]:
 
 def _fate(results: Results) -> list[Section]:
     say, language = results.language.say, results.language
-    rows = [row for row in results.rows if row.get("fate")]
-    stages = [s for s in STAGES if any((row["fate"].get(f"{s}_percent")) is not None for row in rows)]
+    rows = [(row, fate) for row in results.rows if (fate := row["fate"])]
+    stages = [stage for stage in STAGES if any(fate[STAGES[stage]] is not None for _, fate in rows)]
     if len(stages) < 2:
         return []
-    lines: dict = {ratio: [] for ratio in results.ratios}
+    lines: Panels = {ratio: [] for ratio in results.ratios}
     items = []
-    for row in rows:
-        known = [(i, row["fate"].get(f"{s}_percent")) for i, s in enumerate(stages)]
-        known = [(i, value) for i, value in known if value is not None]
+    for row, fate in rows:
+        known = [(i, value) for i, stage in enumerate(stages) if (value := fate[STAGES[stage]]) is not None]
         xs, ys = [i for i, _ in known], [value for _, value in known]
         # New weights begin at chance: a line that says nothing of pruning.
         if not methods.find(row["method"]).new_weights or len(rows) == 1:
-            lines[row.get("ratio")].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
+            lines[row["ratio"]].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
         items.append(say("fate.item", name=results.with_ratio(row), values=" → ".join(language.number(y) for y in ys)))
     names = [to_plain(say(f"names.stages.{stage}")) for stage in stages]
     axis, title = to_plain(say("fate.axis")), say("fate.figure")
@@ -58,38 +63,30 @@ def _fate(results: Results) -> list[Section]:
         return plots.lines(panels, "", axis, language.number, stages=names)
 
     alternative = Inline("; ".join(items) + ".")
-    images = (results.dataset.get("counts") or {}).get("selection")
+    images = results.dataset["counts"]["selection"]
     intro = say("fate.intro", images=images) if images else say("fate.intro_plain")
     figure = Figure("fate", title, _fate_caption(results, rows), alternative, draw)
     return [Section("fate", say("fate.title"), [Paragraph(intro), figure, tables.fate(results, stages)])]
 
 
-def _fate_caption(results: Results, rows: list[dict]) -> Inline:
+def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
     """What pruning left, what BatchNorm's re-estimation changed, what fine-tuning changed; new weights are left out."""
     say, sentences = results.language.say, []
-    rows = [row for row in rows if not methods.find(row["method"]).new_weights] or rows
-
-    def ends(stage: str) -> list[tuple[float, dict]]:
-        return [(row["fate"][stage], row) for row in rows if row["fate"].get(stage) is not None]
-
-    if pruned := ends("as_pruned_percent"):
-        (low, worst), (high, best) = (pick(pruned, key=lambda e: e[0]) for pick in (min, max))
-        low, high = {"name": results.with_ratio(worst), "value": low}, {"name": results.with_ratio(best), "value": high}
+    rows = [(row, fate) for row, fate in rows if not methods.find(row["method"]).new_weights] or rows
+    pruned = [(value, row) for row, fate in rows if (value := fate["as_pruned_percent"]) is not None]
+    if pruned:
+        low, high = (
+            {"name": results.with_ratio(row), "value": value}
+            for value, row in (pick(pruned, key=lambda entry: entry[0]) for pick in (min, max))
+        )
         sentences.append(say("fate.caption.pruned", low=low, high=high))
-    for before, after, topic in (
-        ("as_pruned_percent", "reestimated_percent", "reestimated"),
-        ("reestimated_percent", "finetuned_percent", "finetuned"),
-    ):
-        steps = [
-            row["fate"][after] - (row["fate"].get(before) or row["fate"].get("as_pruned_percent"))
-            for row in rows
-            if row["fate"].get(after) is not None
-            and (row["fate"].get(before) or row["fate"].get("as_pruned_percent")) is not None
-        ]
+    for earlier, later in pairwise(("as_pruned", "reestimated", "finetuned")):
+        ends = [(fate[STAGES[earlier]], fate[STAGES[later]]) for _, fate in rows]
+        steps = [after - before for before, after in ends if before is not None and after is not None]
         if steps:
             mean = sum(steps) / len(steps)
             kind = "equal" if abs(mean) < 0.05 else direction(mean)
-            sentences.append(say(f"fate.caption.{topic}.{kind}", change=abs(mean)))
+            sentences.append(say(f"fate.caption.{later}.{kind}", change=abs(mean)))
     return Inline(" ".join(sentences))
 
 
@@ -98,71 +95,65 @@ def _fate_caption(results: Results, rows: list[dict]) -> Inline:
 
 def _layers(results: Results) -> list[Section]:
     say, language = results.language.say, results.language
-    rows = [row for row in results.rows if row.get("layers")]
-    layers = [layer for row in rows for layer in row["layers"] if layer.get("before")]
-    cut = [layer["name"] for layer in layers if layer["after"] < layer["before"]]  # the classifier says nothing
-    names = [name for name in dict.fromkeys(layer["name"] for layer in layers) if name in cut]
+    rows = [(row, layers) for row in results.rows if (layers := row["layers"])]
+    every = [layer for _, layers in rows for layer in layers]
+    cut = [layer["name"] for layer in every if layer["after"] < layer["before"]]  # the classifier says nothing
+    names = [name for name in dict.fromkeys(layer["name"] for layer in every) if name in cut]
     if not rows or len(names) < 2:
         return []
-    shares = {row["variant"]: _kept(row, names) for row in rows}
-    groups: dict[tuple, list[dict]] = {}
-    for row in rows:  # methods that chose the same widths share a line
-        groups.setdefault((row.get("ratio"), tuple(shares[row["variant"]])), []).append(row)
-    labels, values = [], []
-    for (ratio, kept), own in groups.items():
-        labels.append(_group_label(results, ratio, own))
-        values.append(kept)
+    shares = [(row, _kept(layers, names)) for row, layers in rows]
+    groups: dict[tuple[float | None, tuple[float, ...]], list[Row]] = {}
+    for row, kept in shares:  # methods that chose the same widths share a line
+        groups.setdefault((row["ratio"], tuple(kept)), []).append(row)
+    labels = [_group_label(results, ratio, own) for (ratio, _), own in groups.items()]
     axis, title = to_plain(say("layers.axis")), say("layers.figure")
-    shown, columns = np.array(values, dtype=float), [to_plain(name) for name in names]
+    shown, columns = np.array([kept for _, kept in groups], dtype=float), [to_plain(name) for name in names]
 
     def draw():
         return heatmap(labels, columns, shown, axis, language.number, 0)
 
     alternative = _layers_alternative(results, rows)
-    caption = _layers_caption(results, rows, names, shares, identical=len(groups) == len(results.ratios) < len(rows))
+    caption = _layers_caption(results, names, shares, identical=len(groups) == len(results.ratios) < len(rows))
     return [Section("layers", say("layers.title"), [Figure("layers", title, caption, alternative, draw, wide=True)])]
 
 
-def _kept(row: dict, names: list[str]) -> list[float]:
+def _kept(layers: list[Layer], names: list[str]) -> list[float]:
     """The share of channels kept in each layer, in percent; NaN for a layer the row does not list."""
-    found = {layer["name"]: 100 * layer["after"] / layer["before"] for layer in row["layers"] if layer.get("before")}
+    found = {layer["name"]: 100 * layer["after"] / layer["before"] for layer in layers}
     return [found.get(name, float("nan")) for name in names]
 
 
-def _group_label(results: Results, ratio: float | None, rows: list[dict]) -> str:
+def _group_label(results: Results, ratio: float | None, rows: list[Row]) -> str:
     share = f" ({results.language.share(ratio)})" if results.grid and ratio is not None else ""
-    if len(rows) == len([row for row in results.at(ratio) if row.get("layers")]) > 1:
+    if len(rows) == len([row for row in results.at(ratio) if row["layers"]]) > 1:
         return to_plain(results.language.say("layers.all")) + share
     text = ", ".join(to_plain(data(results.short(row))) for row in rows)
     return (text if len(text) <= 30 else text[:29] + "…") + share
 
 
-def _layers_caption(results: Results, rows: list[dict], names: list[str], shares: dict, identical: bool) -> Inline:
+def _layers_caption(results: Results, names: list[str], shares: Shares, identical: bool) -> Inline:
     say = results.language.say
-    cells = [
-        (value, name, row) for row in rows for name, value in zip(names, shares[row["variant"]]) if not np.isnan(value)
-    ]
+    cells = [(value, name, row) for row, kept in shares for name, value in zip(names, kept) if not np.isnan(value)]
     (low, layer, worst), (high, other, best) = (pick(cells, key=lambda c: c[0]) for pick in (min, max))
     parts = []
     for ratio in results.ratios:
-        own = [value for value, _, row in cells if row.get("ratio") == ratio]
+        own = [value for value, _, row in cells if row["ratio"] == ratio]
         if own and max(own) - min(own) <= EVEN:
             shown = ratio if results.grid else None
             parts.append(say("layers.caption.part", ratio=shown, low=min(own), high=max(own)))
-    if len(parts) == len({row.get("ratio") for row in rows}):
+    if len(parts) == len({row["ratio"] for row, _ in shares}):
         caption = say("layers.caption.uniform", parts=parts)
     else:
-        where = {"layer": layer, "name": results.with_ratio(worst), "low": low}
-        where |= {"other_layer": other, "other_name": results.with_ratio(best), "high": high}
-        caption = say("layers.caption.varied", **where)
+        ends = {"name": results.with_ratio(worst), "other_name": results.with_ratio(best), "low": low, "high": high}
+        caption = say("layers.caption.varied", layer=layer, other_layer=other, **ends)
     return Inline(f"{caption} {say('layers.caption.identical')}") if identical else caption
 
 
-def _layers_alternative(results: Results, rows: list[dict]) -> Inline:
+def _layers_alternative(results: Results, rows: Cut) -> Inline:
     """The layer that each method cut most."""
     items = []
-    for row in rows:
-        layer = min((la for la in row["layers"] if la.get("before")), key=lambda la: la["after"] / la["before"])
+    for row, layers in rows:
+        layer = min(layers, key=lambda one: one["after"] / one["before"])
         values = {"layer": layer["name"], "before": layer["before"], "after": layer["after"]}
         items.append(results.language.say("layers.item", name=results.with_ratio(row), **values))
     return Inline("; ".join(items) + ".")
@@ -173,17 +164,17 @@ def _layers_alternative(results: Results, rows: list[dict]) -> Inline:
 
 def _curves(results: Results) -> list[Section]:
     say, language = results.language.say, results.language
-    lines: dict = {ratio: [] for ratio in results.ratios}
+    lines: Panels = {ratio: [] for ratio in results.ratios}
     rows = []
     for row in results.rows:
         line = _curve(results, row)
         if line and len(line.x) > 1:
-            lines[row.get("ratio")].append(line)
+            lines[row["ratio"]].append(line)
             rows.append((row, line))
     if not rows:
         return []
     axis, title = to_plain(say("curves.axis")), say("curves.figure")
-    value = next((r["fate"].get("baseline_percent") for r, _ in rows if r.get("fate")), None)
+    value = next((fate["baseline_percent"] for row, _ in rows if (fate := row["fate"])), None)
     reference = (value, to_plain(say("names.baseline"))) if value is not None else None
     panels, epoch = _panels(results, lines), to_plain(say("curves.epoch"))
 
@@ -199,25 +190,23 @@ def _curves(results: Results) -> list[Section]:
     return [Section("curves", say("curves.title"), [Figure("curves", title, caption, alternative, draw)])]
 
 
-def _curve(results: Results, row: dict) -> Line | None:
+def _curve(results: Results, row: Row) -> Line | None:
     """Mean, lowest and highest selection accuracy over seeds, at the epochs that every seed has."""
     runs = [
-        {e["epoch"]: e["selection_accuracy_percent"] for e in run.get("epochs") or []
-         if e.get("selection_accuracy_percent") is not None}
-        for run in row.get("history") or []
+        {epoch["epoch"]: accuracy for epoch in curve["epochs"]
+         if (accuracy := epoch["selection_accuracy_percent"]) is not None}
+        for curve in row["history"] or []
     ]  # fmt: skip
     runs = [run for run in runs if run]
-    if not runs:
-        return None
-    epochs = sorted(set.intersection(*(set(run) for run in runs)))
-    table = np.array([[run[epoch] for epoch in epochs] for run in runs])
+    epochs = sorted(set.intersection(*map(set, runs))) if runs else []
     if not epochs:
         return None
+    table = np.array([[run[epoch] for epoch in epochs] for run in runs])
     low, high = (table.min(0).tolist(), table.max(0).tolist()) if len(runs) > 1 else (None, None)
     return Line(to_plain(results.short(row)), row["method"], epochs, table.mean(0).tolist(), low, high)
 
 
-def _curves_caption(results: Results, rows: list[tuple[dict, Line]]) -> Inline:
+def _curves_caption(results: Results, rows: list[tuple[Row, Line]]) -> Inline:
     """Are the curves flat at the end?"""
     say = results.language.say
     last = [(line.y[-1] - line.y[-2], results.with_ratio(row)) for row, line in rows]

@@ -1,0 +1,186 @@
+"""What results.json holds. `results/` writes it, and `reporting/` reads it.
+
+It stands here and not beside its writers, which are above: reports cannot import `results`, but `results` may import
+this. Every key is always there; a value that nobody measured is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from types import UnionType
+from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+
+from budama.reporting.row import Baseline, Control, Interval, Row, Unavailable
+
+
+class Recorded(TypedDict):
+    """Where results that were measured elsewhere come from."""
+
+    source: str
+    scenario: str
+
+
+class Model(TypedDict):
+    title: str
+    source: str | None
+    name: str
+    input_shape: list[int] | None
+    classes: int | None
+
+
+class Counts(TypedDict):
+    """Images by split."""
+
+    train: int | None
+    calibration: int | None
+    selection: int | None
+    test: int | None
+
+
+class Dataset(TypedDict):
+    name: str
+    title: str
+    protocol: str | None
+    counts: Counts
+    unreadable: int | None
+    duplicates_dropped: int | None
+    class_names: list[str] | None
+
+
+class Pruning(TypedDict):
+    """The `pruning` section of a scenario."""
+
+    methods: list[str]
+    ratio: float | list[float] | None
+    scope: str | None
+    steps: int | None
+    match: str | None
+    round_to: int | str | None
+    ignore: list[str] | None
+    max_ratio: float | None
+    reestimate_batchnorm: bool | None
+
+
+class Finetune(TypedDict):
+    """What reports say of the `finetune` section of a scenario; it has more keys."""
+
+    epochs: int | None
+    batch_size: int | None
+    optimizer: str | None
+    learning_rate: float | None
+    distill: float | None
+    distill_temperature: float | None
+
+
+class Calibration(TypedDict):
+    batches: int | None
+    images: int | None
+
+
+class Width(TypedDict):
+    ms: float
+    ratio: float
+    interval: Interval | None
+
+
+class Widths(TypedDict):
+    """A layer's time at every width, and the multiple that `round_to: auto` chose by it."""
+
+    batch: int
+    precision: str
+    side: int
+    widths: dict[str, Width]
+    round_to: int
+
+
+class Group(TypedDict):
+    """Variants of one ratio that cannot be told apart from the first; `rank` is the first's place."""
+
+    rank: int
+    ratio: float | None
+    variants: list[str]
+    tie_p: float | None
+    tie_p_holm: float | None
+
+
+class Comparison(TypedDict):
+    """The test of two variants of one ratio; `a` is the more accurate."""
+
+    a: str
+    b: str
+    ratio: float | None
+    difference_points: float
+    p: float
+    p_holm: float
+    distinguishable: bool
+    test: str
+
+
+class AgainstRandom(TypedDict):
+    """A variant against pruning at random, before fine-tuning."""
+
+    variant: str
+    stage: str
+    difference_points: float
+    difference_interval: Interval | None
+    random_percent: float
+    alternative: str
+    p: float
+    p_holm: float
+
+
+class Controls(TypedDict):
+    aa: Control | None
+
+
+class Content(TypedDict):
+    """results.json. A warning has its `code`, and what its sentence needs."""
+
+    scenario: str
+    title: str | None
+    recorded: Recorded | None
+    model: Model
+    dataset: Dataset
+    pruning: Pruning
+    widths: Widths | None
+    finetune: Finetune
+    calibration: Calibration
+    seeds: list[int]
+    baseline: Baseline
+    variants: list[Row | Unavailable]
+    ranking: list[Group]
+    comparisons: list[Comparison]
+    against_random: list[AgainstRandom]
+    controls: Controls
+    warnings: list[dict[str, Any]]
+    environment: dict[str, Any]
+    date: str | None
+    configuration: dict[str, Any]
+
+
+def missing(value: object, kind: Any = Content, path: str = "") -> Iterator[str]:
+    """The keys that `kind` has and `value` lacks, as paths ("variants[2].latency"), and lists that are none."""
+    if is_typeddict(kind):
+        found = value if isinstance(value, dict) else {}
+        for key, hint in _hints(kind).items():
+            inner = f"{path}.{key}" if path else key
+            if key in found:
+                yield from missing(found[key], hint, inner)
+            else:
+                yield inner
+    elif isinstance(kind, UnionType):
+        kinds = [one for one in get_args(kind) if is_typeddict(one) or get_origin(one)]
+        if isinstance(value, dict | list) and kinds:
+            yield from missing(value, kinds[0], path)  # rows of all kinds have the same keys
+    elif get_origin(kind) is list:
+        if not isinstance(value, list):
+            yield path
+            return
+        for i, item in enumerate(value):
+            yield from missing(item, get_args(kind)[0], f"{path}[{i}]")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)

@@ -1,0 +1,183 @@
+"""A row of results.json: the baseline, a variant that was measured, or one whose method cannot serve the model."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+Interval = list[float]  # low and high end; of 95 % where nothing else is said
+
+
+class Seed(TypedDict):
+    """One seed of a row. `accuracy_percent` is on the test images, the others are on the selection images."""
+
+    seed: int
+    accuracy_percent: float
+    as_pruned_percent: float | None
+    reestimated_percent: float | None
+    finetuned_percent: float | None
+
+
+class Fate(TypedDict):
+    """Mean accuracy over seeds on the selection images, stage by stage."""
+
+    baseline_percent: float | None
+    as_pruned_percent: float | None
+    reestimated_percent: float | None
+    finetuned_percent: float | None
+
+
+class Latency(TypedDict):
+    """`ratio` is the time over the baseline's."""
+
+    batch_size: int
+    median_ms: float
+    p95_ms: float
+    ratio: float
+    ratio_interval: Interval | None
+    precision: str
+    undisturbed_percent: float
+
+
+class Throughput(TypedDict):
+    """`ratio` is images per second over the baseline's."""
+
+    batch_size: int
+    images_per_second: float
+    ratio: float
+    ratio_interval: Interval | None
+    precision: str
+
+
+class Timing(TypedDict):
+    """One setting of the benchmark. Numbers are None where the model could not run; `error` says why."""
+
+    batch_size: int
+    precision: str
+    compile: bool
+    channels_last: bool
+    median_ms: float | None
+    p95_ms: float | None
+    ratio: float | None
+    ratio_interval: Interval | None
+    images_per_second: float | None
+    undisturbed_percent: float | None
+    error: str | None
+
+
+class Control(TypedDict):
+    """A copy of the baseline timed against the baseline."""
+
+    ratio: float
+    interval: Interval
+    within: bool
+
+
+class OnnxLatency(TypedDict):
+    """`ratio` is ONNX Runtime's time over PyTorch's."""
+
+    batch_size: int
+    threads: int
+    pytorch_ms: float
+    onnx_ms: float
+    ratio: float
+    ratio_interval: Interval | None
+    aa: Control | None
+    rounds: int
+
+
+class Onnx(TypedDict):
+    """How well an exported model agrees with PyTorch's."""
+
+    file: str
+    exporter: str
+    size_mib: float
+    images: int
+    top1_equal: int
+    max_logit_difference: float
+    largest_logit: float
+    latency: OnnxLatency
+
+
+class Layer(TypedDict):
+    """Output channels before and after pruning."""
+
+    name: str
+    before: int
+    after: int
+
+
+class Epoch(TypedDict):
+    epoch: int
+    train_loss: float | None
+    selection_accuracy_percent: float | None
+
+
+class Curve(TypedDict):
+    seed: int
+    epochs: list[Epoch]
+
+
+class _Measured(TypedDict):
+    """What all rows have in common."""
+
+    variant: str
+    accuracy_interval: Interval | None  # over seeds
+    accuracy_bootstrap: Interval | None  # over test images
+    change_interval: Interval | None
+    seeds: list[Seed]
+    fate: Fate | None
+    parameters: int | None
+    parameters_change_percent: float | None
+    size_mib: float | None
+    size_change_percent: float | None
+    gmacs: float | None
+    gmacs_change_percent: float | None
+    channels_removed_percent: float | None
+    ratio_used: float | None
+    latency_ms: float | None
+    latency: Latency | None
+    throughput: Throughput | None
+    timings: list[Timing] | None
+    peak_memory_mib: float | None
+    energy_mj_per_image: float | None
+    onnx: Onnx | None
+    layers: list[Layer] | None
+    history: list[Curve] | None
+    per_class_change_points: list[float | None] | None
+    per_class_accuracy_percent: list[float | None] | None
+
+
+class Row(_Measured):
+    """A variant that was measured."""
+
+    method: str
+    ratio: float | None
+    status: Literal["ok"]
+    reason: None
+    accuracy_percent: float
+    accuracy_change_points: float
+    retention_percent: float | None  # None where the baseline is never right
+
+
+class Unavailable(_Measured):
+    """A variant whose method cannot serve the model."""
+
+    method: str
+    ratio: float | None
+    status: Literal["unavailable"]
+    reason: str
+    accuracy_percent: None
+    accuracy_change_points: None
+    retention_percent: None
+
+
+class Baseline(_Measured):
+    """The model that was not pruned."""
+
+    method: None
+    ratio: None
+    status: Literal["ok"]
+    reason: None
+    accuracy_percent: float
+    accuracy_change_points: None
+    retention_percent: None

@@ -1,0 +1,161 @@
+"""What the stages of a scenario write, and `results/` puts together: pruning.json, metrics.json, benchmark.json and
+export.json.
+
+Their writers stand above (pruning, training, measuring) or beside (the export stage), and import these types to be
+checked against. dataset.json's stands beside its writer, in `data/manifest.py`; results.json's in
+`reporting/contract.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from budama.reporting.contract import Controls, Width
+from budama.reporting.row import Layer, Onnx, Timing
+
+__all__ = ["Achieved", "Benchmark", "Benchmarked", "Export", "Metrics", "Pruned", "RoundTiming", "Unavailable"]
+
+
+class Unavailable(TypedDict):
+    """A method that cannot serve the model, in pruning.json, metrics.json, export.json and a row of benchmark.json."""
+
+    status: Literal["unavailable"]
+    reason: str
+
+
+class StageAccuracies(TypedDict):
+    """Percent of the selection images, as pruned and with BatchNorm re-estimated."""
+
+    as_pruned: float
+    reestimated: float
+
+
+class StageHits(TypedDict):
+    """Hits on the selection images (see `hits`)."""
+
+    as_pruned: str
+    reestimated: str
+
+
+class Achieved(TypedDict):
+    """What the pruning removed, in percent of the whole."""
+
+    channels_percent: float
+    macs_percent: float
+    parameters_percent: float
+
+
+class MeasuredWidths(TypedDict):
+    """widths.json: the time of a layer at every width."""
+
+    batch: int
+    precision: str
+    channels_last: bool
+    side: int
+    threads: int
+    aa: dict[str, Any] | None
+    widths: dict[str, Width]
+
+
+class Pruned(TypedDict):
+    """pruning.json of a model that was pruned: what came out, then what was asked for."""
+
+    status: Literal["ok"]
+    reason: None
+    calibration_images: int
+    ratio_used: float | None
+    round_to_used: int | None
+    achieved: Achieved
+    parameters: int
+    size_mib: float
+    gmacs: float
+    selection_accuracy_percent: StageAccuracies
+    selection_hits: StageHits
+    selection_images: int
+    layers: list[Layer]
+    method: str
+    ratio: float | None
+    scope: str
+    steps: int
+    match: str
+    round_to: int | str | None
+    ignore: list[str]
+    max_ratio: float
+    reestimate_batchnorm: bool
+    seed: int
+    widths: NotRequired[MeasuredWidths]  # where `round_to` is auto
+
+
+class Metrics(TypedDict):
+    """metrics.json of a training. Accuracies and losses are of the selection split, `start` before the first step."""
+
+    status: Literal["ok"]
+    seed: int
+    best_epoch: int
+    epochs: int
+    selection_accuracy_percent: float
+    selection_loss: float
+    start_accuracy_percent: float
+    train_seconds: float
+    precision: str
+    device: str
+    environment: dict[str, Any]
+
+
+class RoundTiming(Timing):
+    """One setting, and the median of each round."""
+
+    round_ms: list[float | None]
+
+
+class Benchmarked(TypedDict):
+    """A row of benchmark.json. Speed, memory and energy are those of each variant's first seed alone."""
+
+    status: Literal["ok"]
+    reason: None
+    accuracy_percent: float
+    correct: int
+    images: int
+    hits: str
+    parameters: int
+    size_mib: float
+    gmacs: float
+    conv_linear_gmacs: float
+    other_gmacs: float
+    uncounted_gmacs: float
+    layers: list[dict[str, Any]]
+    latency: NotRequired[RoundTiming]
+    throughput: NotRequired[RoundTiming]
+    timings: NotRequired[list[RoundTiming]]
+    peak_memory_mib: NotRequired[float | None]
+    energy_mj_per_image: NotRequired[float | None]
+
+
+class Benchmark(TypedDict):
+    """benchmark.json. `rows` by label (see `labels`), the baseline's being "baseline"."""
+
+    environment: dict[str, Any]
+    device: str
+    threads: int
+    threads_asked: int
+    clocks: dict[str, Any]
+    settings: dict[str, Any]
+    labels_digest: str
+    controls: Controls
+    runs: list[dict[str, Any]]
+    rows: dict[str, Benchmarked | Unavailable]
+
+
+class Formats(TypedDict, total=False):
+    """What is said of each format that was asked for."""
+
+    onnx: Onnx
+    program: dict[str, Any]
+
+
+class Export(TypedDict):
+    """export.json of a model."""
+
+    status: Literal["ok"]
+    formats: Formats
+    environment: dict[str, Any]
