@@ -4,10 +4,6 @@ Reads the JSON and CSV files of the other stages, or, where a scenario's results
 alone; writes results.csv, results.parquet and results.json. Needs no torch.
 """
 
-import csv
-from pathlib import Path
-
-from budama import files
 from budama.errors import BudamaError
 from budama.jobs import command_line
 from budama.results import labels, rows
@@ -38,32 +34,23 @@ def recorded(settings: dict) -> dict:
 
 
 def measured(settings: dict, args) -> dict:
-    from budama.results.aggregation import Measured, aggregate
+    from budama.results import aggregation
+    from budama.results.measured import read
 
     missing = [f"--{name.replace('_', '-')}" for name in MEASURED if not getattr(args, name)]
     if missing:
         raise BudamaError(f"aggregate needs {', '.join(missing)}; only a scenario with recorded results needs none")
-    folders = labels.paths(args.finetuned, "--finetuned")
-    pruning = labels.paths(args.pruning, "--pruning")
-    exports = labels.paths(args.exported, "--exported")
-    return aggregate(
-        Measured(
-            settings=settings,
-            dataset=files.read_json(args.dataset),
-            benchmark=files.read_json(args.benchmark),
-            baseline_metrics=files.read_json(args.baseline_metrics),
-            baseline_history=history(args.baseline_history),
-            pruning={label: files.read_json(path) for label, path in pruning.items()},
-            metrics={label: files.read_json(folder / "metrics.json") for label, folder in folders.items()},
-            exports={label: files.read_json(folder / "export.json") for label, folder in exports.items()},
-            histories={label: history(folder / "history.csv") for label, folder in folders.items()},
-        )
+    parts = read(
+        settings,
+        dataset=args.dataset,
+        benchmark=args.benchmark,
+        baseline_metrics=args.baseline_metrics,
+        baseline_history=args.baseline_history,
+        pruning=labels.paths(args.pruning, "--pruning"),
+        finetuned=labels.paths(args.finetuned, "--finetuned"),
+        exported=labels.paths(args.exported, "--exported"),
     )
-
-
-def history(path: str | Path) -> list[dict]:
-    """The rows of a history.csv."""
-    return list(csv.DictReader(files.read_text(path).splitlines()))
+    return aggregation.aggregate(parts)
 
 
 if __name__ == "__main__":
