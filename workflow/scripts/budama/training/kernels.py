@@ -86,21 +86,8 @@ _wait_for_all = types.ExternalFunction("GOMP_barrier", types.void())
 
 @intrinsic
 def _pointer(context, address):
+    """An address as a pointer: OpenMP hands a kernel one word, so that tensors come as addresses, which Numba lacks."""
     return types.voidptr(types.int64), lambda _, builder, __, args: builder.inttoptr(args[0], cgutils.voidptr_t)
-
-
-@intrinsic
-def _float_of(context, bits):
-    return types.float32(types.uint32), lambda c, builder, s, args: builder.bitcast(
-        args[0], c.get_value_type(s.return_type)
-    )
-
-
-@intrinsic
-def _bits_of(context, value):
-    return types.uint32(types.float32), lambda c, builder, s, args: builder.bitcast(
-        args[0], c.get_value_type(s.return_type)
-    )
 
 
 def _widen(value):
@@ -110,7 +97,7 @@ def _widen(value):
 @overload(_widen, inline="always")
 def _widen_as(value):
     if value == types.uint16:
-        return lambda value: _float_of(np.uint32(value) << np.uint32(16))
+        return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
     return lambda value: value
 
 
@@ -123,7 +110,7 @@ def _narrow_as(value, like):
     if like == types.uint16:
 
         def rounded(value, like):
-            bits = _bits_of(value)
+            bits = np.float32(value).view(np.uint32)
             return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
         return rounded
