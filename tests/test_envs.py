@@ -68,7 +68,7 @@ def test_every_rule_that_runs_python_names_the_environment_of_its_stage():
     named = {}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
-            (script,) = re.findall(r"workflow/scripts/(\w+)\.py", rule)
+            (script,) = re.findall(r"{params\.scripts:q}/(\w+)\.py", rule)
             (env,) = re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rule)
             named[script] = env
     assert named == {stage: env for env, stages in conda_environments.STAGES.items() for stage in stages}
