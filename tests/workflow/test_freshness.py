@@ -22,6 +22,7 @@ PRUNE = {"prune wanda", "prune random/seed-0"} | FINETUNE
 CALIBRATE = {"calibrate"} | PRUNE
 BASELINE = {"baseline"} | CALIBRATE
 EVERYTHING = {"dataset"} | BASELINE
+EXPORT = {"export wanda/seed-0", "export random/seed-0"} | AGGREGATE
 WANDA = {"prune wanda", "finetune wanda/seed-0"} | BENCHMARK
 REPORTS = {"report elsewhere"} | REPORT
 ELSEWHERE = {"aggregate elsewhere"} | REPORTS
@@ -29,6 +30,7 @@ NOTHING = set()
 
 BASE, SCENARIO, RUN = "baselines/digits.yaml", "scenarios/small.yaml", "config.yaml"
 CODE, RESULTS = "workflow/scripts/budama", "results/scenarios/small"
+EXAMPLE = f"{CODE}/networks/load_example.py.j2"
 
 
 # --- edits -----------------------------------------------------------------------------------------------------------
@@ -203,8 +205,7 @@ TABLE = [
     ("finetune: two values swapped", all_of(put(SCENARIO, "finetune.learning_rate", 0.9),
                                             put(SCENARIO, "finetune.momentum", 0.01)), FINETUNE),
     ("benchmark.rounds", put(SCENARIO, "benchmark.rounds", 4), BENCHMARK),
-    ("export.formats", put(SCENARIO, "export.formats", ["onnx"]),
-     {"export wanda/seed-0", "export random/seed-0"} | AGGREGATE),
+    ("export.formats", put(SCENARIO, "export.formats", ["onnx"]), EXPORT),
     ("report.language", put(SCENARIO, "report.language", "en"), REPORT),
     ("report.decimal", put(SCENARIO, "report.decimal", ","), REPORT),
     ("report.compare_with", put(SCENARIO, "report.compare_with", []), REPORT),
@@ -235,6 +236,9 @@ TABLE = [
     ("code: a change in how configuration is checked", append(f"{CODE}/settings/schema.py", CHANGE), NOTHING),
     ("code: a change in how progress is shown", append(f"{CODE}/progress.py", CHANGE), NOTHING),
     ("a template of the report", append(f"{CODE}/reporting/templates/style.css", "\nb { color: red }\n"), REPORTS),
+    ("an export's example, where nothing is exported", append(EXAMPLE, "\n# more\n"), NOTHING),
+    ("the words of a schema", replace(f"{CODE}/settings/schemas/scenario.schema.yaml", "description: ", r"\g<0>Also "),
+     NOTHING),
     ("a caption of snakemake --report", append("workflow/report/summary.rst", "More.\n"), NOTHING),
     ("every source touched", touch("workflow/**/*", "Snakefile", "config/**/*", "profiles/**/*"), NOTHING),
     # versions
@@ -268,4 +272,30 @@ def test_the_table_has_every_kind_of_edit():
 def test_runs_again(work, monkeypatch, edit, jobs):
     edit(work)
     monkeypatch.syspath_prepend(work / "installed")
+    assert chain.plan(work) == jobs
+
+
+@pytest.fixture(scope="module")
+def exporting(finished, tmp_path_factory):
+    """The same run with exports of both models."""
+    folder = chain.copy(finished, tmp_path_factory.mktemp("exporting") / "work")
+    put(SCENARIO, "export.formats", ["torch_export"])(folder)
+    done = chain.run(folder)
+    assert done.returncode == 0, done.stderr[-8000:]
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("edit", "jobs"),
+    [
+        (lambda folder: None, NOTHING),
+        (append(EXAMPLE, "\n# more\n"), EXPORT),
+        (append(f"{CODE}/networks/export.py", CHANGE), EXPORT),
+        (append(f"{CODE}/reporting/templates/style.css", "\nb { color: red }\n"), REPORTS),
+    ],
+    ids=["nothing", "an export's example", "code of exports", "a template of the report"],
+)
+def test_runs_again_where_models_are_exported(exporting, tmp_path, edit, jobs):
+    work = chain.copy(exporting, tmp_path / "work")
+    edit(work)
     assert chain.plan(work) == jobs

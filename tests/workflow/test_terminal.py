@@ -15,7 +15,7 @@ ERASE = "\r\x1b[K"
 SNAKEFILE = f"""
 import sys
 sys.path.insert(0, {str(chain.ROOT / "workflow/scripts")!r})
-from budama import terminal
+from budama.jobs import terminal
 
 onstart: terminal.show(workflow)
 onsuccess: terminal.hide()

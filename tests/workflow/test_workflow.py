@@ -224,7 +224,8 @@ def test_a_rule_reads_like_a_sentence(name):
 
 def test_the_linter_and_the_formatter_have_nothing_to_say():
     snakefmt = chain.SNAKEMAKE.with_name("snakefmt")
-    for command in ([chain.SNAKEMAKE, "--lint"], [snakefmt, "--check", "Snakefile", "workflow/Snakefile", "workflow/rules"]):
+    formatted = ("Snakefile", "workflow/Snakefile", "workflow/rules")
+    for command in ([chain.SNAKEMAKE, "--lint"], [snakefmt, "--check", *formatted]):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
