@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
 
 from budama import slow_imports
+from budama.data.manifest import Manifest
+from budama.reporting import contract
+from budama.results import contracts
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "workflow/scripts"
@@ -48,9 +52,15 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory) -> dict[str, list[str]]:
+def folder(tmp_path_factory) -> Path:
+    """Where the stages run, and write what STAGES says."""
+    return tmp_path_factory.mktemp("imports")
+
+
+@pytest.fixture(scope="module")
+def loaded(folder) -> dict[str, list[str]]:
     """What of SLOW each stage had loaded when its work was done."""
-    folder, found = tmp_path_factory.mktemp("imports"), {}
+    found = {}
     for name, text in (("baselines", BASELINE), ("scenarios", SCENARIO)):
         (folder / "config" / name).mkdir(parents=True)
         (folder / "config" / name / "small.yaml").write_text(text)
@@ -66,6 +76,22 @@ def loaded(tmp_path_factory) -> dict[str, list[str]]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_loads_nothing_that_it_does_not_use(loaded, stage):
     assert loaded[stage] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("dataset.json", Manifest),
+        ("m.json", contracts.Metrics),
+        ("p.json", contracts.Pruned),
+        ("t.json", contracts.Metrics),
+        ("benchmark.json", contracts.Benchmark),
+    ],
+)
+def test_what_a_stage_writes_has_every_key_of_its_type_and_no_other(loaded, folder, name, kind):
+    content = json.loads((folder / name).read_text())
+    assert list(contract.missing(content, kind)) == []
+    assert set(content) <= set(get_type_hints(kind))
 
 
 def test_a_package_that_was_kept_away_can_be_imported_afterwards():

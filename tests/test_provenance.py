@@ -96,6 +96,12 @@ def test_imports_inside_functions_and_computed_ones_are_seen():
     assert {"budama/data/batching.py", "budama/pruning/criteria/data.py", "budama/measuring/evaluation.py"} <= names
 
 
+def test_imports_for_type_checkers_alone_decide_nothing():
+    aggregate = {path.relative_to(SCRIPTS).as_posix() for path in code_digest.modules("aggregate")}
+    assert "budama/reporting/contract.py" in aggregate
+    assert not aggregate & {"budama/data/manifest.py", "budama/results/contracts.py"}
+
+
 def test_building_a_manifest_does_not_depend_on_how_batches_are_made():
     names = {path.relative_to(SCRIPTS).as_posix() for path in code_digest.modules("dataset")}
     assert "budama/data/manifest.py" in names

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 EVERY_SECONDS = 10.0
@@ -16,7 +16,7 @@ def track(iterable: Iterable[Item], label: str, total: int | None = None, unit: 
     On a terminal this is a tqdm bar; elsewhere a line about every ten seconds, and none for what is over sooner.
     """
     if total is None:
-        total = len(iterable) if hasattr(iterable, "__len__") else None
+        total = len(iterable) if isinstance(iterable, Sized) else None
     if sys.stderr.isatty():
         from tqdm import tqdm
 

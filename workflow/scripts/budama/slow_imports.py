@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -13,7 +14,7 @@ def without(*names: str) -> Iterator[None]:
     """
     absent = [name for name in names if name not in sys.modules]
     for name in absent:
-        sys.modules[name] = None  # how Python itself marks a module as not to be found
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python itself marks a module as not to be found
     try:
         yield
     finally:
@@ -22,8 +23,8 @@ def without(*names: str) -> Iterator[None]:
 
 
 @contextmanager
-def without_compiler(mode: type) -> Iterator[None]:
-    """Let a TorchDispatchMode of torch's run without torch's compiler, which it would import to keep it away.
+def without_compiler(mode: Any) -> Iterator[None]:
+    """Let a class of torch's, a TorchDispatchMode, run without torch's compiler, which it would import to keep it away.
 
     torch wraps `__torch_dispatch__` so that torch.compile leaves it alone; nothing is compiled meanwhile.
     """

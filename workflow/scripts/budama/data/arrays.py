@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy._core.multiarray import _reconstruct
 
 from budama.data import catalogue
 from budama.data.catalogue import SOURCES
 from budama.errors import BudamaError
 from budama.progress import log
 
-FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag")
-FASHION_CLASSES += ("Ankle boot",)
+FASHION_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 IN_TORCHVISION = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "food101": "Food101"}
 
 
@@ -122,7 +124,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in self.ALLOWED:
-            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)
+            return _reconstruct if name == "_reconstruct" else getattr(np, name)
         raise pickle.UnpicklingError(f"a pickle that asks for {module}.{name} is refused")
 
 

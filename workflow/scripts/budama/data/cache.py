@@ -6,13 +6,15 @@ file that a power failure left half-written is never met again. Processes may fi
 write the same bytes to the same places, and `done` after them. What a limit leaves out is decoded each time.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import shutil
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numba
 import numpy as np
@@ -22,6 +24,9 @@ import simplejpeg
 from budama.data import decoding
 from budama.errors import BudamaError
 from budama.progress import log
+
+if TYPE_CHECKING:
+    from budama.data.dataset import Data
 
 FOLDER = Path(".cache/budama/images")
 VERSIONS = (PIL.__version__, simplejpeg.__version__, numba.__version__)
@@ -34,16 +39,16 @@ LIMIT, LIMIT_GIB = "BUDAMA_CACHE_GIB", 4.0  # a matter of the machine, not of th
 class Store:
     """Images of a data set of files, by split and place in it."""
 
-    def __init__(self, data):
-        """Lay out the cache for `data` (an opened.Data of image files). Nothing is decoded yet."""
-        self.root, self.channels = Path(data.root), data.input_shape[0]
+    def __init__(self, data: Data) -> None:
+        """Lay out the cache for `data`, of image files. Nothing is decoded yet."""
+        self.root, self.channels = Path(data.root or ""), data.input_shape[0]
         self.shorter = data.resize or data.input_shape[1]
-        self.splits = data.splits
-        self.kept = {name: decoding.kept_sizes(split.sizes, self.shorter) for name, split in data.splits.items()}
+        self.splits: dict[str, Any] = dict(data.splits)  # of image files, so their paths and sizes are known
+        self.kept = {name: decoding.kept_sizes(split.sizes, self.shorter) for name, split in self.splits.items()}
         self.slots, digests, lengths = self._slots()
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
         limit = limit_bytes()
-        self.pixels = None
+        self.pixels: np.ndarray | None = None
         try:
             limit = min(limit, FREE_SHARE * _free_bytes() + _used_bytes(self._folder(digests)))
             self.cached = int(np.searchsorted(self.offsets, limit, side="right")) - 1
@@ -56,21 +61,22 @@ class Store:
         """The image at `index` of a split as uint8 [H, W, C], shorter side as kept. Raises BudamaError."""
         slot = self.slots[split][index]
         height, width = self.kept[split][index].tolist()
-        held = self.pixels is not None and slot < self.cached
-        if held and self.done[slot]:
+        pixels = self.pixels if slot < self.cached else None
+        if pixels is not None and self.done[slot]:
             start = self.offsets[slot]
-            flat = self.pixels[start : start + height * width * self.channels]
+            flat = pixels[start : start + height * width * self.channels]
             return flat.reshape(height, width, self.channels)
         entry = self.splits[split]
         size = tuple(entry.sizes[index].tolist())
         image = decoding.decode(self.root / entry.paths[index], size, (height, width), self.channels)
-        if held:
+        if pixels is not None:
             self._keep(slot, image)
         return image
 
     def _slots(self) -> tuple[dict[str, np.ndarray], list[str], np.ndarray]:
         """A place for every image by split and row, and by place its digest and length in bytes."""
-        digests, lengths, slots = [], [np.empty(0, dtype=np.int64)], {}
+        digests: list[str] = []
+        lengths, slots = [np.empty(0, dtype=np.int64)], {}
         for name in sorted(self.splits, key=PRIORITY.index):
             slots[name] = len(digests) + np.arange(len(self.splits[name]))
             digests += self.splits[name].digests
@@ -103,7 +109,7 @@ class Store:
 
     def _keep(self, slot: int, image: np.ndarray) -> None:
         """Write by system call: a full disk is then an error that can be told, not a signal that kills."""
-        view, at = memoryview(image).cast("B"), int(self.offsets[slot])
+        view, at = image.data.cast("B"), int(self.offsets[slot])
         try:
             while view:
                 written = os.pwrite(self.file.fileno(), view, at)

@@ -146,7 +146,8 @@ def fingerprint(data: dict) -> str:
 def digits_file() -> Path:
     """scikit-learn's copy of the digits (Alpaydin and Kaynak 1998), read from its wheel without importing it."""
     found = util.find_spec("sklearn")
-    path = Path(found.submodule_search_locations[0], "datasets", "data", "digits.csv.gz") if found else None
+    places = found.submodule_search_locations if found else None
+    path = Path(places[0], "datasets", "data", "digits.csv.gz") if places else None
     if path is None or not path.is_file():
         raise BudamaError("data.name is 'digits', which needs scikit-learn with its data; install scikit-learn")
     return path

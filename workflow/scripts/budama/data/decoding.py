@@ -74,7 +74,7 @@ def _fast(data: bytes, channels: int, limit: float = float("inf")) -> np.ndarray
 
 def _resized(pixels: np.ndarray, kept: tuple[int, int]) -> np.ndarray:
     height, width = pixels.shape[:2]
-    pixels = np.require(pixels, requirements="CW")
+    pixels = np.require(pixels, requirements=("C", "W"))
     if (height, width) == kept:
         return pixels
     longest = WIDEST * min(height, width)

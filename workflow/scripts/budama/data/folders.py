@@ -9,8 +9,10 @@ from pathlib import Path
 from budama.data import catalogue
 from budama.errors import BudamaError
 
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-EXTENSIONS += (".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".tga")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".tga"),
+)
 
 
 @dataclass
@@ -36,8 +38,9 @@ def list_images(data: dict) -> Listing:
         _same_classes(names, layout.train, _class_folders(layout.test), layout.test)
     listing = Listing(catalogue.root(data), names, test=None if layout.test is None else [])
     for part, is_test in ((layout.train, False), (layout.test, True)):
-        for label, name in enumerate(names if part else []):
-            _list_class(listing, part, name, label, is_test)
+        for label, name in enumerate(names):
+            if part is not None:
+                _list_class(listing, part, name, label, is_test)
     return listing
 
 
@@ -99,8 +102,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tup
         if (status.st_dev, status.st_ino) in above:
             yield str(folder), "a link loop"
             return
-        with os.scandir(folder) as entries:
-            entries = sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
         yield str(folder), f"the folder cannot be read ({error.strerror})"
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I")
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held
@@ -59,13 +60,13 @@ def read(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
     except OSError as error:
         named = {errno.ELOOP: "a link loop", errno.ENOENT: "no such file, or a broken link"}
-        raise Unreadable(named.get(error.errno, f"cannot be read ({error.strerror})")) from None
+        raise Unreadable(named.get(error.errno or 0, f"cannot be read ({error.strerror})")) from None
     if not data:
         raise Unreadable("empty (0 bytes)")
     return data
 
 
-def opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> ImageFile:
     """The image in `data`, header read and pixels not yet; Unreadable where it is none, or one that is not served."""
     try:
         with warnings.catch_warnings():
@@ -138,10 +139,10 @@ def pixels(image: Image.Image, channels: int) -> np.ndarray:
     return values if values.ndim == 3 else values[..., None]
 
 
-def _whole(image: Image.Image, data: bytes) -> None:
+def _whole(image: ImageFile, data: bytes) -> None:
     try:
         if image.format in ("JPEG", "MPO"):
-            end = data.rfind(b"\xff\xd9", image.fp.tell())  # Pillow has read up to the first scan
+            end = data.rfind(b"\xff\xd9", image.fp.tell() if image.fp else 0)  # Pillow has read up to the first scan
             if end < 0 or len(data) - end > TRAILER:
                 image.draft(None, (1, 1))
                 image.load()

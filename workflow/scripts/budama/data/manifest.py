@@ -167,13 +167,14 @@ def _duplicates(pool: Pool, data: dict, test: np.ndarray, copies: np.ndarray) ->
     return {"policy": policy, "dropped": int(copies.sum()), "examples": pairs, "copies": len(pool.digests) - len(first)}
 
 
-def _split_entry(pool: Pool, rows: np.ndarray) -> dict:
-    entry = {"indices": pool.indices[rows].tolist()} if pool.paths is None else {"paths": [pool.paths[r] for r in rows]}
-    entry["labels"] = pool.labels[rows].tolist()
-    entry["digests"] = [f"{digest:016x}" for digest in pool.digests[rows].tolist()]
-    if pool.sizes is not None:
-        entry["heights"], entry["widths"] = pool.sizes[rows].T.tolist()
-    return entry
+def _split_entry(pool: Pool, rows: np.ndarray) -> ArraySplit | FileSplit:
+    labels = pool.labels[rows].tolist()
+    digests = [f"{digest:016x}" for digest in pool.digests[rows].tolist()]
+    if pool.paths is None or pool.sizes is None:
+        return {"indices": pool.indices[rows].tolist(), "labels": labels, "digests": digests}
+    heights, widths = pool.sizes[rows].T.tolist()
+    paths = [pool.paths[row] for row in rows]
+    return {"paths": paths, "labels": labels, "digests": digests, "heights": heights, "widths": widths}
 
 
 def _class_counts(pool: Pool, rows: np.ndarray) -> list[int]:

@@ -1,5 +1,7 @@
 """Mean and standard deviation of a data set's channels: given, known, or computed from its training images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from budama.data import arrays, images
@@ -19,10 +21,11 @@ def normalisation(data: dict, source: Source, pool: Pool, train: np.ndarray, cha
             have = f"{lengths[0]} and {lengths[1]}"
             raise BudamaError(f"data.mean and data.std hold {have} values; both must hold {channels}, one a channel")
         return *given, "given"
-    if source.mean is not None and len(source.mean) == channels:
-        return list(source.mean), list(source.std), "known"
-    if source.mean is not None and len(source.mean) == 1:
-        return list(source.mean) * channels, list(source.std) * channels, "known"
+    if source.mean is not None and source.std is not None:
+        if len(source.mean) == channels:
+            return list(source.mean), list(source.std), "known"
+        if len(source.mean) == 1:
+            return list(source.mean) * channels, list(source.std) * channels, "known"
     if source.stored == "files" and channels == 3:
         return list(IMAGENET_MEAN), list(IMAGENET_STD), "imagenet"
     return *_computed(pool, train, channels), "computed"
@@ -30,12 +33,13 @@ def normalisation(data: dict, source: Source, pool: Pool, train: np.ndarray, cha
 
 def _computed(pool: Pool, train: np.ndarray, channels: int) -> tuple[list[float], list[float]]:
     """Exact mean and std over pixels, scaled to 0–1, by way of histograms: no sum depends on the order."""
+    batches: Iterator[np.ndarray]
     histogram = np.zeros((channels, 256), dtype=np.int64)
     if pool.arrays is not None:
-        batches = (arrays.with_channels(pool.arrays.images[pool.indices[train]], channels),)
+        batches = iter([arrays.with_channels(pool.arrays.images[pool.indices[train]], channels)])
     else:
         sample = train[np.argsort(pool.digests[train], kind="stable")[:SAMPLE]]
-        batches = (_sampled_pixels(f"{pool.root}/{pool.paths[row]}", channels) for row in sample)
+        batches = (_sampled_pixels(f"{pool.root}/{pool.name(row)}", channels) for row in sample)
     for batch in batches:
         for channel in range(channels):
             histogram[channel] += np.bincount(batch[..., channel].ravel(), minlength=256)

@@ -38,7 +38,7 @@ class Pool:
     def label_conflicts(self) -> list[str]:
         """Images that also stand under another class with the same content."""
         _, first, inverse = np.unique(self.digests, return_index=True, return_inverse=True)
-        return [self.name(row) for row in np.flatnonzero(self.labels != self.labels[first][inverse])]
+        return [self.name(row) for row in np.flatnonzero(self.labels != self.labels[first][inverse]).tolist()]
 
 
 def array_pool(data: dict) -> Pool:
@@ -47,13 +47,15 @@ def array_pool(data: dict) -> Pool:
     rows = np.arange(len(loaded.images))
     if data["protocol"] == "validation_only" and loaded.test_start is not None:
         rows = rows[loaded.test_start :]
-    own_test = loaded.test_start is not None and data["protocol"] != "validation_only"
+    test = None
+    if loaded.test_start is not None and data["protocol"] != "validation_only":
+        test = rows >= loaded.test_start
     return Pool(
         class_names=list(loaded.class_names),
         place=loaded.place,
         digests=digests_of(loaded.images[rows]),
         labels=loaded.labels[rows],
-        test=rows >= loaded.test_start if own_test else None,
+        test=test,
         indices=rows,
         root=data["root"],
         arrays=loaded,
@@ -63,7 +65,7 @@ def array_pool(data: dict) -> Pool:
 def digests_of(pixels: np.ndarray) -> np.ndarray:
     """BLAKE2b digests (64 bits) of images [N, H, W, C]: uint64 [N]."""
     rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
-    joined = b"".join(blake2b(row, digest_size=8).digest() for row in rows)
+    joined = b"".join(blake2b(row.data, digest_size=8).digest() for row in rows)
     return np.frombuffer(joined, dtype=">u8").astype(np.uint64)
 
 

@@ -68,7 +68,7 @@ def _start(plan, store: Store, pool: ThreadPoolExecutor, rows, uniform, images: 
 
 
 def _boxes(plan, sizes: np.ndarray, uniform: np.ndarray | None, side: int) -> np.ndarray:
-    if plan.kind == "none":
+    if uniform is None:
         return augment.centre_crops(sizes, side)
     if plan.kind == "light":
         return augment.random_crops(sizes, uniform, side)

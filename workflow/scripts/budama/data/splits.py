@@ -4,11 +4,17 @@ An image's content is known by a digest of 64 bits (16 hex digits). Equal images
 so that a copy of a training image cannot be scored.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from budama.errors import BudamaError
+
+if TYPE_CHECKING:
+    from budama.data.manifest import ArraySplit, FileSplit, Manifest
 
 SALTS = {"test": 1, "selection": 2, "calibration": 3}
 EXAMPLES = 5  # how many images a message or the manifest names
@@ -43,7 +49,7 @@ def wanted_images(value: float, total: int, key: str) -> int:
     return wanted
 
 
-def check_disjoint(manifest: dict) -> None:
+def check_disjoint(manifest: Manifest) -> None:
     """Raise BudamaError, naming the images, if one that is scored or selects also stands in another split.
 
     Images count as the same when their contents are (digests), whatever they are called.
@@ -56,20 +62,20 @@ def check_disjoint(manifest: dict) -> None:
             if leaks:
                 named = "; ".join(f"{a} in {scored} is {b} in {other}" for a, b in leaks[:EXAMPLES])
                 raise BudamaError(
-                    f"dataset {manifest.get('name')}: {len(leaks)} images of {other} also stand in {scored} ({named})"
+                    f"dataset {manifest['name']}: {len(leaks)} images of {other} also stand in {scored} ({named})"
                 )
 
 
-def names_of(split: dict) -> Sequence[str]:
+def names_of(split: ArraySplit | FileSplit) -> Sequence[str]:
     """What a split's images are called: their paths, or ``image N`` by their place in the arrays."""
     return split["paths"] if "paths" in split else [f"image {index}" for index in split["indices"]]
 
 
-def _pairs(split: dict | None):
+def _pairs(split: ArraySplit | FileSplit | None) -> Iterable[tuple[str, str]]:
     return zip(split["digests"], names_of(split), strict=True) if split else ()
 
 
-def _by_digest(split: dict | None) -> dict[str, str]:
+def _by_digest(split: ArraySplit | FileSplit | None) -> dict[str, str]:
     return dict(_pairs(split))
 
 

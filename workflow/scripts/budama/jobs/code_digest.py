@@ -204,8 +204,9 @@ def _bound(tree: ast.Module) -> Iterator[str]:
 
 def _code(tree: ast.Module) -> str:
     for node in ast.walk(tree):
-        if isinstance(getattr(node, "body", None), list):
-            node.body = [statement for statement in node.body if not _is_text(statement)] or [ast.Pass()]
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [statement for statement in body if not _is_text(statement)] or [ast.Pass()]
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 

@@ -86,7 +86,10 @@ class Jobs:
     """What the jobs of a run are doing, and how long they took."""
 
     def __init__(self, workflow) -> None:
-        self.workflow, self.seen, self.took, self.earlier = workflow, {}, {}, None
+        self.workflow = workflow
+        self.seen: dict = {}
+        self.took: dict = {}
+        self.earlier: dict[str, float] | None = None
 
     def text(self) -> str:
         running = sorted(self.workflow.scheduler.running, key=lambda job: job.jobid)
@@ -147,7 +150,7 @@ class Jobs:
 
 
 def _mean(took: dict) -> dict[str, float]:
-    by_rule = {}
+    by_rule: dict[str, list[float]] = {}
     for job, seconds in took.items():
         if seconds is not None:
             by_rule.setdefault(job.rule.name, []).append(seconds)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from budama.measuring import complexity, evaluation, latency, resources
 from budama.networks import checkpoint
 from budama.progress import log, track
 from budama.results.hits import labels_digest, packed
+
+if TYPE_CHECKING:
+    from budama.results.contracts import Measurements
 
 AT_ONCE = 16  # models that share one pass over the test images: decoding costs more than a small model does
 EVALUATION_VALUES = 256 * 3 * 224 * 224  # values in a batch; small images get batches of 1024
@@ -64,7 +68,7 @@ class Tested:
         }
 
 
-def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.device) -> dict:
+def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.device) -> Measurements:
     """Measure the checkpoints `folders` (label → folder, "baseline" first, then VARIANT/seed-N) on `data`.
 
     `settings`: the `benchmark` section of a scenario. Returns what benchmark.json holds, but for the environment.
@@ -79,7 +83,7 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     speeds = {label: _speed(label, runs) | _demands(model, images, settings) for label, model in models.items()}
     rows = {one.label: {**one.row(), **(speeds[one.timed_as] if one.timed_as else {})} for one in tested}
     rows |= {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
-    return {
+    measured = {
         "device": resources.device_name(device),
         "threads": min(run.threads or torch.get_num_threads() for run in runs),
         "threads_asked": torch.get_num_threads(),
@@ -90,6 +94,7 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
         "runs": [{key: value for key, value in run.to_json().items() if key != "timings"} for run in runs],
         "rows": {label: rows[label] for label in folders},
     }
+    return cast("Measurements", measured)
 
 
 def _test(folders: Mapping[str, Path], data: Data, device: torch.device) -> list[Tested]:

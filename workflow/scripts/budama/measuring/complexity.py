@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -112,7 +113,7 @@ def _engine():
     return engine
 
 
-def _ptflops(model: nn.Module, images: torch.Tensor) -> tuple[int, int, int, dict[str, dict]]:
+def _ptflops(model: Any, images: torch.Tensor) -> tuple[int, int, int, dict[str, dict]]:
     """What ptflops' `get_flops_pytorch` adds up, in parts: layers, element-wise functions, matrix products.
 
     ptflops adds methods and hooks to `model`.
@@ -150,7 +151,7 @@ def _ptflops(model: nn.Module, images: torch.Tensor) -> tuple[int, int, int, dic
     return int(counted), sum(map(int, elementwise)), sum(products), layers
 
 
-def _counted_layers(module: nn.Module, engine, prefix: str = "") -> Iterator[tuple[str, dict]]:
+def _counted_layers(module: Any, engine, prefix: str = "") -> Iterator[tuple[str, dict]]:
     """Layers in the order of definition, not below a layer that is counted as a whole."""
     if engine.is_supported_instance(module):
         yield prefix, {"module": module, "macs": int(module.__flops__)}

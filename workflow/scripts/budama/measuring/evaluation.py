@@ -55,6 +55,6 @@ def evaluate(model: nn.Module, batches, *, device="cpu", precision: str = "float
             outcomes.append((predictions == labels, predictions, losses.double().sum()))
     if not outcomes:
         return Evaluation(np.zeros(0, np.bool_), np.zeros(0, np.int64), float("nan"))
-    hits, predictions, losses = zip(*outcomes, strict=True)
-    hits = torch.cat(hits).cpu().numpy()
-    return Evaluation(hits, torch.cat(predictions).cpu().numpy(), float(torch.stack(losses).sum()) / len(hits))
+    parts = [list(part) for part in zip(*outcomes, strict=True)]
+    hits, predicted = (torch.cat(part).cpu().numpy() for part in parts[:2])
+    return Evaluation(hits, predicted, float(torch.stack(parts[2]).sum()) / len(hits))

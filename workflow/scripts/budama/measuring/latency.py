@@ -174,7 +174,8 @@ class _Session:
 
     def warm_up(self, least: int, limit_seconds: float) -> tuple[int, bool]:
         """Rounds until the medians of the last two windows agree; given up after four times `least` or the limit."""
-        window, totals, start = max(2, least // 2), [], time.monotonic()
+        window, start = max(2, least // 2), time.monotonic()
+        totals: list[float] = []
         least = max(least, 2 * window)
         while len(totals) < 4 * least:
             totals.append(sum(float(np.min(self._sample(label)[0])) for label in self._order()))

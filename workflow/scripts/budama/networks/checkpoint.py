@@ -4,10 +4,13 @@
 and puts the saved tensors in place: a plain module whose outputs equal the saved model's bit for bit.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,6 +19,9 @@ from budama import files
 from budama.errors import BudamaError, one_line
 from budama.networks import models, modes, rebuilding
 from budama.networks.rebuilding import STRUCTURE, TENSORS
+
+if TYPE_CHECKING:
+    from budama.data.dataset import Data
 
 FORMAT = 1
 _RECIPE = ("model", "classes", "input_shape", "class_names", "normalisation")
@@ -50,9 +56,9 @@ def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, 
         _check_equal(model, load(unfinished), recipe["input_shape"], folder)
 
 
-def load(folder: str | Path, device: str | torch.device = "cpu", data=None) -> nn.Module:
+def load(folder: str | Path, device: str | torch.device = "cpu", data: Data | None = None) -> nn.Module:
     """The model of a checkpoint, in eval mode on `device`. One clear BudamaError for a damaged or foreign folder, and
-    where `data` (a data.dataset.Data, or none) is given, for a model of other classes or of images of another shape.
+    where `data` is given, for a model of other classes or of images of another shape.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialise
@@ -125,7 +131,7 @@ def recipe_of(model: dict, manifest: Mapping) -> dict:
     }
 
 
-def _check_data(folder: Path, recipe: dict, data) -> None:
+def _check_data(folder: Path, recipe: dict, data: Data) -> None:
     shapes = list(recipe["input_shape"]), list(data.input_shape)
     if recipe["classes"] != data.classes:
         raise BudamaError(f"{folder}: is for {recipe['classes']} classes, but dataset.json has {data.classes}")

@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 from torch import nn
 
 
@@ -12,6 +13,8 @@ def sharing_tensors(model: nn.Module) -> nn.Module:
 
 def without_storage(model: nn.Module) -> nn.Module:
     """A copy whose tensors have shapes and no values (on PyTorch's device `meta`)."""
-    memo = {id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()}
+    memo: dict[int, torch.Tensor] = {
+        id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()
+    }
     memo |= {id(b): b.detach().to("meta") for b in model.buffers()}
     return copy.deepcopy(model, memo)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dy
     images = models.example_input(input_shape, batch=2)
     reasons = []
     for name in ["dynamo", "torchscript"] if exporter == "dynamo" else [exporter]:
+        dynamic: dict[str, Any]
         if name == "dynamo":
             dynamic = {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("batch")},), "external_data": False}
         else:

@@ -7,6 +7,7 @@ where its number of classes differs.
 import importlib
 import os
 import sys
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,18 +31,19 @@ def build(model: dict, classes: int, input_shape, *, weights: bool = True, seed:
     if source not in SOURCES:
         raise BudamaError(f"model.source is {source!r}; it must be one of {', '.join(SOURCES)}")
     wanted = model.get("weights") if weights else None
-    tensors = weight_files.read(wanted) if wanted and files.names_weights(wanted) else None
+    path = wanted if wanted and files.names_weights(wanted) else None
+    tensors = weight_files.read(path) if path else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         built = _BUILDERS[source](
             model["name"], dict(model.get("arguments") or {}), None if tensors else wanted, classes, input_shape
         )
         _adapt_channels(built, input_shape[0], model, wanted, tensors or {})
-        if tensors is not None:
+        if path and tensors is not None:
             head = find_classifier(built, classes)
             found = len(tensors.get(f"{head}.weight", range(classes)))  # classes that the file was made for
             _replace_classifier(built, classes, found)
-            weight_files.load_into(built, tensors, wanted)
+            weight_files.load_into(built, tensors, path)
             _replace_classifier(built, found, classes)
     return built.eval()
 
@@ -206,8 +208,8 @@ def _count_outputs(model: nn.Module, input_shape, name: str) -> int:
         shape = list(input_shape)
         raise BudamaError(f"model {name} does not take images of {shape}: {one_line(error)}") from error
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or logits.shape[0] != 2:
-        shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise BudamaError(f"model {name} must give logits [images, classes] for images; it gave {shape}")
+        given = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise BudamaError(f"model {name} must give logits [images, classes] for images; it gave {given}")
     return logits.shape[1]
 
 
@@ -224,21 +226,22 @@ def _replace_classifier(model: nn.Module, found: int, classes: int) -> nn.Module
     if found == classes:
         return model
     for name in classifiers(model, found):
-        old = model.get_submodule(name)
+        old: Any = model.get_submodule(name)
         like = {"device": old.weight.device, "dtype": old.weight.dtype}
+        new: nn.Module
         if isinstance(old, nn.Linear):
             new = nn.Linear(old.in_features, classes, old.bias is not None, **like)
         else:
             new = nn.Conv2d(old.in_channels, classes, 1, old.stride, old.padding, bias=old.bias is not None, **like)
         _set_module(model, name, new)
     if isinstance(getattr(model, "num_classes", None), int):
-        model.num_classes = classes
+        setattr(model, "num_classes", classes)  # noqa: B010 - no attribute that every module has
     return model
 
 
 def _adapt_channels(model: nn.Module, channels: int, description: dict, weights: str | None, tensors: dict) -> None:
     """Make the first convolution take images of `channels` channels, where that loses no weights."""
-    name, first = next(((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)), (None, None))
+    name, first = next(((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
     if first is None or first.in_channels == channels:
         return
     in_file = tensors.get(f"{name}.weight")
@@ -252,9 +255,10 @@ def _adapt_channels(model: nn.Module, channels: int, description: dict, weights:
         raise BudamaError(
             f"data.channels: {titles.title(description)} takes {first.in_channels} channels, not {channels}"
         )
+    like: Any = first
     new = nn.Conv2d(
-        channels, first.out_channels, first.kernel_size, first.stride, first.padding, first.dilation,
-        bias=first.bias is not None, padding_mode=first.padding_mode, device=first.weight.device,
+        channels, like.out_channels, like.kernel_size, like.stride, like.padding, like.dilation,
+        bias=like.bias is not None, padding_mode=like.padding_mode, device=like.weight.device,
     )  # fmt: skip
     _set_module(model, name, new)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -149,7 +150,8 @@ def _slots(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str]]]:
 def check_shapes(model: nn.Module) -> None:
     """Channel counts and tensors must agree: a structure.json that was edited is told before a forward pass fails."""
     for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
+        weight: Any = getattr(module, "weight", None)
+        expected: tuple[int, ...]
         if isinstance(module, nn.Conv2d):
             expected = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
         elif isinstance(module, nn.Linear):

@@ -15,10 +15,11 @@ The model is in evaluation mode: BatchNorm uses its running statistics, as the p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,10 @@ from torch.nn import functional
 from budama.errors import BudamaError
 from budama.networks import gradients, modes, outputs
 from budama.pruning import channels
+
+if TYPE_CHECKING:
+    from budama.data.batching import Batches
+    from budama.data.dataset import Data
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Statistics:
             raise BudamaError(f"{path}: holds no calibration statistics ({error} is missing)") from None
 
 
-def batches(data, settings: dict, device: torch.device | str = "cpu"):
+def batches(data: Data, settings: dict, device: torch.device | str = "cpu") -> Batches:
     """The calibration images of `data`, by the keys `batches` and `batch_size` of a baseline's calibration."""
     from budama.data import batching
 
@@ -135,7 +140,7 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[tuple[Tensor, Tenso
 
 
 @contextmanager
-def _averaging(norms: list[nn.Module]) -> Iterator[None]:
+def _averaging(norms: Sequence[Any]) -> Iterator[None]:
     """The running statistics of BatchNorm layers start anew, and count every batch alike."""
     momenta = [norm.momentum for norm in norms]
     try:
@@ -215,7 +220,9 @@ class _Gradients:
     @torch.no_grad()
     def add(self, gradients: tuple[Tensor | None, ...]) -> None:
         used = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        products = torch._foreach_mul([gradients[i] for i in used], [self.parameters[i] for i in used])
+        left: list[Any] = [gradients[i] for i in used]
+        right: list[Any] = [self.parameters[i] for i in used]
+        products = torch._foreach_mul(left, right)
         for index, product in zip(used, products):
             for side, layout in self.layouts[self.names[index]]:
                 change = layout(product)
@@ -242,7 +249,9 @@ def _layouts(model: nn.Module, named: dict[str, nn.Parameter]) -> dict[str, list
             continue
         for name, side in dict.fromkeys(channels.slices(module, "out") + channels.slices(module, "in")):
             full, value = f"{prefix}.{name}".lstrip("."), channels.parameter(module, name)
-            if full in named and (side == "out" or value.ndim > 1) and side not in dict(layouts[full]):
+            if value is None or full not in named or side in dict(layouts[full]):
+                continue
+            if side == "out" or value.ndim > 1:
                 layouts[full].append((side, _layout(module, name, side)))
     for name, parameter in named.items():  # class tokens, layer scales: no layer of their own
         if not layouts[name]:

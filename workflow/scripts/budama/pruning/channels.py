@@ -7,6 +7,8 @@ convolutions are exact: an input channel of a grouped convolution is consumed by
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -59,11 +61,12 @@ def rows(module: nn.Module, name: str, side: str, value: Tensor) -> Tensor:
     return output_rows(module, value) if side == "out" else input_rows(module, value)
 
 
-def parameter(module: nn.Module, name: str) -> nn.Parameter | None:
+def parameter(module: nn.Module, name: str) -> Tensor | None:
     """Parameter `name` of `module` ("out_proj.weight" too), or None where the layer has none."""
+    found: Any = module
     for part in name.split("."):
-        module = getattr(module, part, None)
-    return module if isinstance(module, torch.Tensor) else None
+        found = getattr(found, part, None)
+    return found if isinstance(found, torch.Tensor) else None
 
 
 def _grouped(weight: Tensor, groups: int) -> Tensor:
@@ -71,7 +74,7 @@ def _grouped(weight: Tensor, groups: int) -> Tensor:
     return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
 
 
-def width(module: nn.Module, side: str) -> int:
+def width(module: Any, side: str) -> int:
     """Number of channels of `module` on a side, "out" or "in"."""
     if isinstance(module, _ConvNd):
         return module.out_channels if side == "out" else module.in_channels
@@ -87,7 +90,7 @@ def width(module: nn.Module, side: str) -> int:
     return module.weight.shape[-1]
 
 
-def scale_inputs(module: nn.Module, scale: Tensor) -> None:
+def scale_inputs(module: Any, scale: Tensor) -> None:
     """Multiply the weights that consume input channel c by `scale[c]`, in place (convolutions and linear layers)."""
     weight = module.weight.data
     scale = scale.to(weight)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Member:
     """A layer's part in a group: its channels `idxs` go with the root's channels `roots` (int64, equally long)."""
 
     name: str
-    module: nn.Module | nn.Parameter
+    module: Any  # nn.Module, or an nn.Parameter that belongs to no layer
     role: str  # out: produces the channels; in: consumes them; both: passes them through
     idxs: Tensor
     roots: Tensor
@@ -98,7 +99,7 @@ class Graph:
             if obstacle:
                 obstacles[group.name] = obstacle
         if obstacles:
-            raise _cannot_be_pruned({name: obstacles[name] for name in sorted(obstacles, key=order.get)})
+            raise _cannot_be_pruned({name: obstacles[name] for name in sorted(obstacles, key=lambda name: order[name])})
         return sorted(found, key=lambda group: order[group.name])
 
     def part(self, group: Group, idxs: Sequence[int]) -> tp.dependency.Group:

@@ -7,6 +7,7 @@ follow channels through reshapes that mix them: there a part of the model keeps 
 import fnmatch
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,14 +48,14 @@ def pruning_hints(model: nn.Module) -> dict:
     return hints
 
 
-def finish_pruning(model: nn.Module) -> None:
+def finish_pruning(model: Any) -> None:
     """Set attributes that follow from channel counts and that Torch-Pruning does not know. Call it after pruning."""
     if _is(model, "VisionTransformer", "torchvision"):
         model.hidden_dim = model.conv_proj.out_channels
 
 
 def _keep_width(model: nn.Module) -> Iterator[nn.Module]:
-    shuffled = [m for m in model.modules() if _is(m, "InvertedResidual", "torchvision.models.shufflenetv2")]
+    shuffled: list[Any] = [m for m in model.modules() if _is(m, "InvertedResidual", "torchvision.models.shufflenetv2")]
     for block in shuffled:
         # Both branches are concatenated, shuffled and cut in halves: their outputs stay, their insides are pruned. The
         # depthwise layer of the first block alone reads what is not shuffled.
@@ -63,6 +64,7 @@ def _keep_width(model: nn.Module) -> Iterator[nn.Module]:
             yield block.branch1[2]
             if block is not shuffled[0]:
                 yield block.branch1[0]
+    module: Any
     for module in model.modules():
         if _is(module, "Attention", "timm") and hasattr(module, "qkv"):
             # One projection for q, k and v of all heads: the width of a head stays, the embedding around it is pruned.
@@ -78,7 +80,7 @@ def _keep_width(model: nn.Module) -> Iterator[nn.Module]:
                 yield module
 
 
-def _mlps(model: nn.Module) -> list[nn.Module]:
+def _mlps(model: nn.Module) -> list[Any]:
     return [m for m in model.modules() if type(m).__name__ in ("MLP", "Mlp")]
 
 
@@ -91,7 +93,7 @@ def _forward_in_pieces(model: nn.Module, images) -> list[torch.Tensor]:
     `_keep_width`), and its reshapes would only mislead the dependency graph."""
     pieces = []
 
-    def forward(block: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    def forward(block: Any, features: torch.Tensor) -> torch.Tensor:
         halves = features.chunk(2, dim=1) if block.stride == 1 else (features, features)
         branches = [branch(half) for branch, half in zip((block.branch1, block.branch2), halves) if len(branch)]
         pieces.extend(branches)

@@ -145,10 +145,10 @@ class Cost:
             for name, side, share in parts:
                 left[name, side] = left.get((name, side), 1.0) - share * count
 
-        def share(name: str) -> float:
+        def kept(name: str) -> float:
             return left.get((name, "in"), 1.0) * left.get((name, "out"), 1.0)
 
-        return self.total - sum(cost * (1 - share(name)) for name, cost in self.layers.items())
+        return self.total - sum(cost * (1 - kept(name)) for name, cost in self.layers.items())
 
 
 def counts(removals: Sequence[Removal], groups: int) -> list[int]:

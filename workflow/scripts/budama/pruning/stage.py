@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -15,6 +16,9 @@ from budama.progress import log
 from budama.pruning import calibration, criteria, pruner
 from budama.results import hits
 
+if TYPE_CHECKING:
+    from budama.results.contracts import Pruned, Unavailable
+
 
 def prune(
     baseline: str | Path,
@@ -23,7 +27,7 @@ def prune(
     settings: dict,
     device: torch.device,
     output: str | Path,
-) -> dict:
+) -> Pruned | Unavailable:
     """Prune the checkpoint `baseline`, write the checkpoint `output`, and return the content of pruning.json.
 
     `statistics`: of the calibration, calibration.safetensors. `settings`: those of the stage prune, with `widths`
@@ -35,8 +39,8 @@ def prune(
     except criteria.Unavailable as reason:
         log(f"{settings['method']} cannot serve this model: {reason}")
         checkpoint.save_unavailable(output, str(reason))
-        return {"status": "unavailable", "reason": str(reason), **asked}
-    return {"status": "ok", "reason": None, **done, **asked}
+        return cast("Unavailable", {"status": "unavailable", "reason": str(reason), **asked})
+    return cast("Pruned", {"status": "ok", "reason": None, **done, **asked})
 
 
 def _prune(baseline, statistics, data: Data, settings: dict, device: torch.device, output) -> dict:

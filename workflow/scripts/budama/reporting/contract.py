@@ -167,7 +167,7 @@ def missing(value: object, kind: Any = Content, path: str = "") -> Iterator[str]
             inner = f"{path}.{key}" if path else key
             if key in found:
                 yield from missing(found[key], hint, inner)
-            else:
+            elif key in kind.__required_keys__:
                 yield inner
     elif isinstance(kind, UnionType):
         kinds = [one for one in get_args(kind) if is_typeddict(one) or get_origin(one)]

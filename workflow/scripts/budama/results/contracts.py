@@ -6,14 +6,10 @@ checked against. dataset.json's stands beside its writer, in `data/manifest.py`;
 `reporting/contract.py`.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, NotRequired, TypedDict
 
 from budama.reporting.contract import Controls, Width
 from budama.reporting.row import Layer, Onnx, Timing
-
-__all__ = ["Achieved", "Benchmark", "Benchmarked", "Export", "Metrics", "Pruned", "RoundTiming", "Unavailable"]
 
 
 class Unavailable(TypedDict):
@@ -131,10 +127,9 @@ class Benchmarked(TypedDict):
     energy_mj_per_image: NotRequired[float | None]
 
 
-class Benchmark(TypedDict):
-    """benchmark.json. `rows` by label (see `labels`), the baseline's being "baseline"."""
+class Measurements(TypedDict):
+    """What was measured on the models. `rows` by label (see `labels`), the baseline's being "baseline"."""
 
-    environment: dict[str, Any]
     device: str
     threads: int
     threads_asked: int
@@ -146,11 +141,17 @@ class Benchmark(TypedDict):
     rows: dict[str, Benchmarked | Unavailable]
 
 
+class Benchmark(Measurements):
+    """benchmark.json."""
+
+    environment: dict[str, Any]
+
+
 class Formats(TypedDict, total=False):
     """What is said of each format that was asked for."""
 
     onnx: Onnx
-    program: dict[str, Any]
+    torch_export: dict[str, Any]
 
 
 class Export(TypedDict):

@@ -5,6 +5,7 @@ A rule names the keys it reads; it is asked only where those are valid, so that 
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from budama import files
 from budama.data import catalogue
@@ -32,7 +33,7 @@ def _touches(path: tuple, bad: tuple) -> bool:
 
 def _value(document: dict, part: dict, path: tuple):
     """The value at `path`, or its default."""
-    value = document
+    value: Any = document
     for key in path:
         part = part["properties"][key]
         value = value[key] if key in value else part.get("default")
@@ -89,7 +90,7 @@ def _warmup_in_train(warmup, epochs):
 
 
 def _warmup(section: str, warmup: float | None, epochs: int | None) -> Iterator[str]:
-    if epochs and warmup > epochs:
+    if epochs and warmup is not None and warmup > epochs:
         limit = f"{section}.epochs is {show(epochs)}; it must be at most that"
         yield f"{section}.warmup_epochs is {show(warmup)}, but {limit}"
 

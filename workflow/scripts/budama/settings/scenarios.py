@@ -97,12 +97,12 @@ def at(path: Path, line: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _checked(path: Path, name: str, stamp: tuple) -> tuple[dict, tuple[str, ...]]:
+def _checked(path: Path, name: str, stamp: tuple) -> tuple[dict, list[str]]:
     """The content of a file and the lines that tell its mistakes; read anew when its `stamp` changes."""
     document = schema.open_sections(yamlfile.read(path), schema.load(name))
     mistakes = schema.mistakes(document, name)
     lines = [mistake.line for mistake in mistakes]
-    return document, (*lines, *contradictions.find(document, name, mistakes))
+    return document, [*lines, *contradictions.find(document, name, mistakes)]
 
 
 def _stamp(path: Path) -> tuple:

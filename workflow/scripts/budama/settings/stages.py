@@ -70,6 +70,7 @@ def variants(scenario: Scenario) -> list[Variant]:
     if scenario.recorded is not None:
         ratio = scenario.recorded["pruning"]["ratio"]
         return [Variant(method, method, ratio) for method in scenario.recorded["methods"]]
+    assert scenario.pruning is not None, "a scenario that runs has it"
     methods, ratio = scenario.pruning["methods"], scenario.pruning["ratio"]
     if isinstance(ratio, list):
         return [Variant(f"{method}-{one}", method, one) for one in ratio for method in methods]
@@ -94,17 +95,25 @@ def stage_settings(
     """
     if stage not in (*BASELINE_STAGES, *SCENARIO_STAGES):
         raise BudamaError(f"{stage} is not a stage; known are {', '.join((*BASELINE_STAGES, *SCENARIO_STAGES))}")
-    if scenario is None and (baseline is None or stage in SCENARIO_STAGES):
-        raise BudamaError(f"{stage} needs a scenario" + (" or a baseline" if stage in BASELINE_STAGES else ""))
     if scenario and scenario.recorded is not None and stage not in RECORDED_STAGES:
         raise BudamaError(at(scenario.path, f"its results were recorded elsewhere; there is no {stage} to run"))
-    if stage in VARIANT_STAGES:
-        settings = _variant_settings(stage, scenario, baseline, _variant(scenario, variant), seed)
+    if baseline is not None and stage in BASELINE_STAGES:
+        settings = _baseline_settings(stage, baseline)
+    elif scenario is None:
+        raise BudamaError(f"{stage} needs a scenario" + (" or a baseline" if stage in BASELINE_STAGES else ""))
     elif stage in BASELINE_STAGES:
-        settings = _baseline_settings(stage, baseline or load_baseline(scenario.baseline_path))
+        settings = _baseline_settings(stage, _baseline_of(scenario))
+    elif stage in VARIANT_STAGES:
+        settings = _variant_settings(stage, scenario, baseline, _variant(scenario, variant), seed)
     else:
         settings = _scenario_settings(stage, scenario, baseline)
     return copy.deepcopy(settings)
+
+
+def _baseline_of(scenario: Scenario) -> Baseline:
+    if scenario.baseline_path is None:
+        raise BudamaError(at(scenario.path, "its results were recorded elsewhere; it has no baseline to load"))
+    return load_baseline(scenario.baseline_path)
 
 
 def _baseline_settings(stage: str, baseline: Baseline) -> dict:
@@ -116,18 +125,21 @@ def _baseline_settings(stage: str, baseline: Baseline) -> dict:
     return {"calibration": baseline.calibration, "seed": baseline.seed}
 
 
-def _variant_settings(stage, scenario, baseline, variant: Variant, seed: int | None) -> dict:
+def _variant_settings(
+    stage: str, scenario: Scenario, baseline: Baseline | None, variant: Variant, seed: int | None
+) -> dict:
     seed = scenario.seeds[0] if seed is None else seed
     if seed < 0:
         raise BudamaError(f"the seed is {seed}; it must be 0 or more")
     if stage == "finetune":
         return {"finetune": scenario.finetune, "seed": seed, "method": variant.method}
+    asked = scenario.pruning or {}
     keys = ("scope", "steps", "match", "round_to", "ignore", "max_ratio", "reestimate_batchnorm")
     return {
         "method": variant.method,
         "ratio": variant.ratio,
-        **{key: scenario.pruning[key] for key in keys},
-        "calibration": (baseline or load_baseline(scenario.baseline_path)).calibration,
+        **{key: asked[key] for key in keys},
+        "calibration": (baseline or _baseline_of(scenario)).calibration,
         "seed": seed if METHODS[variant.method].seeded else 0,
     }
 
@@ -144,10 +156,11 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
         return {"export": scenario.export}
     if stage == "report":
         return {"report": scenario.report, "scenario": scenario.name}
-    if scenario.recorded is None and baseline is None:
-        baseline = load_baseline(scenario.baseline_path)
     if stage == "preview":
-        return {"model": baseline.model, "data": baseline.data, "pruning": scenario.pruning}
+        of = baseline or _baseline_of(scenario)
+        return {"model": of.model, "data": of.data, "pruning": scenario.pruning}
+    if scenario.recorded is None and baseline is None:
+        baseline = _baseline_of(scenario)
     return {
         "scenario": scenario.name,
         "title": scenario.title,

@@ -70,7 +70,7 @@ def _build(text: str):
         if isinstance(event, yaml.ScalarEvent):
             stack[-1].add(_value(event), event)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            container = {} if isinstance(event, yaml.MappingStartEvent) else []
+            container: dict | list = {} if isinstance(event, yaml.MappingStartEvent) else []
             stack[-1].add(container, event)
             stack.append(_Open(container))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):

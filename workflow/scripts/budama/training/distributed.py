@@ -6,6 +6,7 @@ Every step's batch is divided among the workers; gradients and BatchNorm statist
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -96,7 +97,7 @@ class _BatchNormOfAll(nn.Module):
         self.norm = norm
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        norm = self.norm
+        norm: Any = self.norm
         if not norm.training or norm.running_mean is None:
             return norm(images)
         dims = [dim for dim in range(images.dim()) if dim != 1]

@@ -5,6 +5,7 @@ is. Results differ by rounding alone.
 """
 
 import operator
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def twin(model: nn.Module, training: bool = True) -> nn.Module:
 class BatchNorm(nn.BatchNorm2d):
     """BatchNorm2d, and on request what follows it: ReLU, or the sum with a `residual` of the same shape and ReLU."""
 
-    def forward(
+    def forward(  # type: ignore[override]  # BatchNorm2d's, with more to ask for
         self, images: torch.Tensor, residual: torch.Tensor | None = None, relu: bool = False, twice: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """[N, C, H, W] to the same shape. On a CPU, channels_last has kernels; else PyTorch does it.
@@ -45,8 +46,9 @@ class BatchNorm(nn.BatchNorm2d):
         relu = relu or residual is not None
         served = _served(images, self.weight) and (residual is None or _alike(images, residual))
         if served and self.training:
-            self.num_batches_tracked.add_(1)
-            momentum = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+            tracked: Any = self.num_batches_tracked
+            tracked.add_(1)
+            momentum = 1 / tracked.item() if self.momentum is None else self.momentum
             statistics = self.running_mean, self.running_var, np.array([self.eps, momentum])
             return _Normalised.apply(images, residual, self.weight, self.bias, statistics, relu, twice)
         if served and not torch.is_grad_enabled():
@@ -134,9 +136,9 @@ def _joined(copied: nn.Module) -> nn.Module:
     return fx.GraphModule(copied, graph).train(copied.training)
 
 
-def _join(graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]) -> None:
+def _join(graph: fx.Graph, relu: fx.Node, modules: dict[Any, nn.Module]) -> None:
     """Let the BatchNorm before a ReLU, with or without a sum between them, do all of it."""
-    before = relu.args[0]
+    before: Any = relu.args[0]
     norm, residual = before, None
     if _is_sum(before) and len(before.users) == 1:
         first, second = before.args
@@ -160,11 +162,11 @@ def _part(graph: fx.Graph, norm: fx.Node) -> None:
             reader.replace_input_with(norm, graph.call_function(operator.getitem, (norm, place)))
 
 
-def _is_norm(node: fx.Node, modules: dict[str, nn.Module], joined: bool = False) -> bool:
+def _is_norm(node: fx.Node, modules: dict[Any, nn.Module], joined: bool = False) -> bool:
     return node.op == "call_module" and isinstance(modules[node.target], BatchNorm) and bool(node.kwargs) == joined
 
 
-def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+def _is_relu(node: fx.Node, modules: dict[Any, nn.Module]) -> bool:
     if not node.args or not isinstance(node.args[0], fx.Node):
         return False
     if node.op == "call_module":

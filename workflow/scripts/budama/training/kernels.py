@@ -14,6 +14,7 @@ Numba compiles them, once a machine. They run on the threads that PyTorch has an
 
 import ctypes
 import functools
+from typing import Any
 
 import numba
 import numpy as np
@@ -57,7 +58,8 @@ def run(name: str, input: torch.Tensor, relu: bool, **tensors: torch.Tensor | np
         if tensor is not None:
             job[PLACES[word]] = tensor.data_ptr() if isinstance(tensor, torch.Tensor) else tensor.ctypes.data
     kernel = _compiled(name, input.dtype)
-    openmp().GOMP_parallel(ctypes.c_void_p(kernel.address), ctypes.c_void_p(job.ctypes.data), threads, 0)
+    library: Any = openmp()  # is there, or no kernel would be asked for
+    library.GOMP_parallel(ctypes.c_void_p(kernel.address), ctypes.c_void_p(job.ctypes.data), threads, 0)
 
 
 @functools.cache

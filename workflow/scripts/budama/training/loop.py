@@ -9,12 +9,14 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from budama.data.batching import batches
+from budama.data.batching import Batches, batches
+from budama.data.dataset import Data
 from budama.errors import BudamaError
 from budama.measuring.evaluation import evaluate
 from budama.progress import log, track
@@ -43,7 +45,7 @@ class TrainResult:
 
 def train(
     model: nn.Module,
-    data,
+    data: Data,
     settings: dict,
     *,
     seed: int,
@@ -84,24 +86,41 @@ def train(
     return loop.finish()
 
 
+def _placed(model: Any, device: torch.device) -> nn.Module:
+    """`model` on the device with its weights in channels_last, a call that torch's types lack."""
+    return model.to(device, memory_format=torch.channels_last)
+
+
 class _Loop:
     """The state of a training, and what an epoch does to it."""
 
-    def __init__(self, model, data, settings: dict, seed: int, device: torch.device, augment, teacher) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        settings: dict,
+        seed: int,
+        device: torch.device,
+        augment: str | None,
+        teacher: nn.Module | None,
+    ) -> None:
         if settings["distill"] > 0 and teacher is None:
             raise BudamaError(f"distill is {settings['distill']}, but there is no teacher; it must be 0 here")
         self.data, self.settings, self.seed, self.device, self.augment = data, settings, seed, device, augment
         self.epochs = settings["epochs"]
-        self.model = model.to(device, memory_format=torch.channels_last)
-        self.teacher = None
-        if settings["distill"] > 0:
-            self.teacher = teacher.to(device, memory_format=torch.channels_last).eval()
+        self.model = _placed(model, device)
+        self.teacher: nn.Module | None = None
+        if settings["distill"] > 0 and teacher is not None:
+            self.teacher = _placed(teacher, device).eval()
         decay = settings["weight_averaging"]
         self.average = WeightAverage(model, decay) if decay and self.epochs else None
         self.stepper = Stepper(self.model, self.teacher, settings, device, fused=self._pixels() >= FUSED_FROM)
         self.judged = self.average.model if self.average else self.model
         self.evaluated = self.stepper.evaluated(self.judged)
-        self.epoch, self.history, self.best, self.best_tensors = 0, [], {}, {}
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self.best_tensors: dict[str, torch.Tensor] = {}
         self.start_accuracy = math.nan
 
     def run(self, epoch: int) -> None:
@@ -130,7 +149,7 @@ class _Loop:
                 f"{images / (trained - started):.0f} images/s, {left:.0f} s left"
             )
 
-    def judge(self, epoch: int) -> tuple[float, float]:
+    def judge(self, epoch: int) -> tuple[float, float | None]:
         """Accuracy in percent and loss on the selection split; the weights are copied if they are the best so far."""
         outcome = evaluate(self.evaluated, self._batches("selection"), device=self.device)
         sums = [outcome.correct, outcome.loss * outcome.images if outcome.images else 0.0, outcome.images]
@@ -140,11 +159,11 @@ class _Loop:
             self.start_accuracy = accuracy
         elif not math.isfinite(loss):
             raise self._diverged(epoch, loss)
-        loss = loss if math.isfinite(loss) else None
-        if not self.best or _rank(accuracy, loss) > _rank(self.best["accuracy"], self.best["loss"]):
-            self.best = {"epoch": epoch, "accuracy": accuracy, "loss": loss}
+        known = loss if math.isfinite(loss) else None
+        if not self.best or _rank(accuracy, known) > _rank(self.best["accuracy"], self.best["loss"]):
+            self.best = {"epoch": epoch, "accuracy": accuracy, "loss": known}
             self.best_tensors = {name: tensor.detach().clone() for name, tensor in tensors(self.judged).items()}
-        return accuracy, loss
+        return accuracy, known
 
     def finish(self) -> TrainResult:
         """Put the best weights into the model, and leave nothing else on it."""
@@ -197,9 +216,9 @@ class _Loop:
         words = np.random.SeedSequence([self.seed, epoch, distributed.rank()]).generate_state(1, np.uint64)
         torch.manual_seed(int(words[0] >> 1))
 
-    def _batches(self, split: str, **how):
-        share = {"rank": distributed.rank(), "world": distributed.world()}
-        place = {"device": self.device, "memory_format": torch.channels_last}
+    def _batches(self, split: str, **how: Any) -> Batches:
+        share: dict[str, Any] = {"rank": distributed.rank(), "world": distributed.world()}
+        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         return batches(self.data, split, self.settings["batch_size"], **how, **share, **place)
 
     def _check(self, total: torch.Tensor, epoch: int) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +43,8 @@ class Optimizer:
     def __init__(self, model: nn.Module, settings: dict) -> None:
         self.kind, self.momentum = settings["optimizer"], settings["momentum"]
         kinds = {"sgd": ("momentum",) if self.momentum else (), "adamw": ("exp_avg", "exp_avg_sq", "step")}
-        spared = set(model.no_weight_decay()) if callable(getattr(model, "no_weight_decay", None)) else set()
+        spare = getattr(model, "no_weight_decay", None)
+        spared = set(spare()) if callable(spare) else set()
         named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         decayed = [name for name, parameter in named.items() if parameter.ndim > 1 and name not in spared]
         plain = [name for name in named if name not in decayed]
@@ -69,9 +71,11 @@ class Optimizer:
             names = [name for name in names if self.parameters[name].grad is not None]
             if not names:
                 continue
-            parameters = [self.parameters[name] for name in names]
+            parameters: list[Any] = [self.parameters[name] for name in names]
             gradients = [parameter.grad for parameter in parameters]
-            moments = {kind: [self.moments[name][kind] for name in names] for kind in self.moments[names[0]]}
+            moments: dict[str, list[Any]] = {
+                kind: [self.moments[name][kind] for name in names] for kind in self.moments[names[0]]
+            }
             if self.kind == "sgd":
                 sgd(
                     parameters, gradients, moments.get("momentum", [None] * len(names)), weight_decay=decay,

@@ -1,12 +1,18 @@
 """What a training leaves beside its checkpoint, metrics.json and history.csv, from the stages baseline and finetune."""
 
+from __future__ import annotations
+
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from budama import files
 from budama.jobs import provenance
 from budama.training.loop import TrainResult
+
+if TYPE_CHECKING:
+    from budama.results.contracts import Metrics
 
 HISTORY = ("epoch", "learning_rate", "train_loss", "selection_loss", "selection_accuracy_percent", "seconds")
 
@@ -19,7 +25,7 @@ def inputs(stage: str, settings: dict, dataset: str | Path) -> str:
 def write(metrics: str | Path, history: str | Path, seed: int, result: TrainResult) -> None:
     """Write metrics.json and history.csv of a training."""
     write_history(history, result.history)
-    content = {
+    content: Metrics = {
         "status": "ok",
         "seed": seed,
         "best_epoch": result.best_epoch,

@@ -34,7 +34,7 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in tensors.items():
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

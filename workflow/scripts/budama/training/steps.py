@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ class Stepper:
         self.settings, self.device = settings, device
         self.precision = resolve(settings["precision"], device)
         self.fused = fused and device.type == "cpu" and distributed.world() == 1 and _kernels_run_here()
-        self.trained = _twin(model, training=True) if self.fused else distributed.replica(model, device)
+        self.trained: Any = _twin(model, training=True) if self.fused else distributed.replica(model, device)
         self.teacher = self.evaluated(teacher) if teacher else None
         self.exact = gradients.exact(model, device)
         self.optimizer = Optimizer(model, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from budama.methods import BN_SCALE, FPGM, LAMP, MAGNITUDE
+from budama import methods
 from budama.pruning.criteria.base import Criterion, Unavailable, gather, weight_rows
 from budama.pruning.dependency import Member, producer
 
@@ -20,7 +20,7 @@ class Magnitude(Criterion):
     normalisation it passes through, and the weights that consume it. Biases and normalisation shifts are left out.
     """
 
-    method = MAGNITUDE
+    method = methods.MAGNITUDE
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         return squared_norms(group, size).sqrt()
@@ -34,7 +34,7 @@ class LAMP(Criterion):
     is 1.
     """
 
-    method = LAMP
+    method = methods.LAMP
     comparable = True
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
@@ -52,7 +52,7 @@ class FPGM(Criterion):
     Torch-Pruning's group version); normalisations are left out.
     """
 
-    method = FPGM
+    method = methods.FPGM
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         total = torch.zeros(size, dtype=torch.float64)
@@ -71,7 +71,7 @@ class BNScale(Criterion):
     here the baseline is taken as it is. Groups without BatchNorm cannot be ranked.
     """
 
-    method = BN_SCALE
+    method = methods.BN_SCALE
 
     def unavailable(self, model: nn.Module) -> str | None:
         if any(isinstance(module, _BATCHNORM) and module.affine for module in model.modules()):
@@ -86,7 +86,8 @@ class BNScale(Criterion):
                 f"the channels of {root} pass through no BatchNorm; leave them out for all methods with "
                 f"pruning.ignore: [{root}]"
             )
-        return sum(gather(norm, norm.module.weight.detach().abs(), size) for norm in norms)
+        start = torch.zeros(size, dtype=torch.float64)
+        return sum((gather(norm, norm.module.weight.detach().abs(), size) for norm in norms), start)
 
 
 def squared_norms(group: list[Member], size: int) -> Tensor:

@@ -79,8 +79,8 @@ def forest(
             row += 1
     axes.set_ylim(row - 0.4, -0.75)
     axes.set_yticks(ticks, [label for label, _ in names])
-    for tick, (_, heading) in zip(axes.get_yticklabels(), names):
-        tick.set_fontweight("bold" if heading else "normal")
+    for tick, (_, bold) in zip(axes.get_yticklabels(), names):
+        tick.set_fontweight("bold" if bold else "normal")
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     style.finish(axes.xaxis, axis, number)
