@@ -19,6 +19,8 @@ model: {source: budama, name: resnet_cifar}
 data: {name: digits}
 train: {epochs: 2}
 """
+# What a message says of a name that is none.
+NAME = "a name of letters, digits, _ - and . (at most 64, beginning with a letter, a digit or _)"
 
 
 def write(folder: Path) -> None:

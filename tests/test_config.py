@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from configurations import BASELINE, SCENARIO, edited, write
+from configurations import BASELINE, SCENARIO, edited
 
 import config_readme
 from budama.data import catalogue
@@ -16,14 +16,6 @@ from budama.errors import BudamaError
 from budama.settings import schema, stages, yamlfile
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with a valid configuration, made the current one."""
-    write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_two_files_with_one_scenario_name_are_refused(folder):

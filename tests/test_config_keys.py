@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from configurations import BASELINE, SCENARIO, edited, told, write
+from configurations import BASELINE, SCENARIO, edited, told
 
 from budama.settings import schema, stages
 
@@ -34,12 +34,6 @@ def bounds(kind, name, inner):
 
 
 OUT_OF_BOUNDS = [row for kind, name, inner, _ in LEAVES for row in bounds(kind, name, inner)]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    write(tmp_path)
-    monkeypatch.chdir(tmp_path)
 
 
 def lines(kind, changes):

@@ -1,46 +1,22 @@
-"""Image files: how they are split, decoded, kept and cropped."""
+"""Image folders: how they are split, read and cropped."""
 
-import gc
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from imagefolders import encoded, one_folder, picture, settings, train_and_val, write
-from PIL import Image, ImageOps
+from PIL import Image
+from whole_splits import everything
 
-from budama import files
-from budama.data import augment, decoding, images
-from budama.data import cache as caching
+from budama.data import augment
 from budama.data.batching import batches
 from budama.data.dataset import open_data
 from budama.data.manifest import build_manifest
 from budama.data.pool import file_pool
 from budama.data.read_ahead import read_ahead
 from budama.errors import BudamaError
-
-HERE = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    """A small image folder, below a working directory of its own (the cache lies in the working directory)."""
-    monkeypatch.chdir(tmp_path)
-    return train_and_val(tmp_path / "images")
-
-
-@pytest.fixture
-def manifest(root) -> dict:
-    return build_manifest(settings(root), threads=2)
-
-
-def everything(data, split="train", batch_size=4, **options):
-    pairs = list(batches(data, split, batch_size, **options))
-    return torch.cat([images for images, _ in pairs]), torch.cat([labels for _, labels in pairs])
 
 
 def test_a_folder_with_train_and_val_is_taken_as_it_is(manifest, root):
@@ -182,27 +158,6 @@ def test_scoring_is_resize_and_centre_crop_as_torchvision_does_it(root, manifest
         assert difference.abs().max() < 0.05  # two JPEG decoders and two resizings, rounded to 1/255
 
 
-@pytest.mark.parametrize("kind", ["light", "standard"])
-def test_an_epoch_is_the_same_from_files_from_the_cache_and_whatever_works_on_it(root, manifest, kind, monkeypatch):
-    def epoch(data, workers, batch_size=4):
-        return everything(data, batch_size=batch_size, augment=kind, shuffle=True, seed=1, epoch=2, workers=workers)
-
-    fresh = epoch(open_data(manifest), workers=1)
-    data = open_data(manifest)
-    assert data.store.done[data.store.slots["train"]].all()
-    for workers in (1, 3):
-        assert all(map(torch.equal, fresh, epoch(data, workers)))
-    monkeypatch.setenv("BUDAMA_CACHE_GIB", "0")
-    assert all(map(torch.equal, fresh, epoch(open_data(manifest), workers=2)))
-    monkeypatch.delenv("BUDAMA_CACHE_GIB")
-    assert all(map(torch.equal, fresh, epoch(data, 2, batch_size=8)))
-    ranks = [
-        everything(data, augment=kind, shuffle=True, seed=1, epoch=2, rank=rank, world=2)[0].unflatten(0, (4, 2))
-        for rank in range(2)
-    ]
-    assert torch.equal(torch.stack(ranks, dim=2).flatten(0, 2), fresh[0])
-
-
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_a_cpu_gets_the_values_that_a_gpu_makes_of_the_bytes_it_is_sent(root, manifest, memory_format):
     loader = batches(open_data(manifest), "train", 4, augment="standard", memory_format=memory_format)
@@ -211,74 +166,6 @@ def test_a_cpu_gets_the_values_that_a_gpu_makes_of_the_bytes_it_is_sent(root, ma
         assert read.is_contiguous(memory_format=memory_format)
         assert torch.equal(read, loader.normalise(values))
         assert torch.equal(labels, same_labels)
-
-
-def test_kept_images_are_not_decoded_again(root, manifest):
-    first = everything(open_data(manifest), "test")
-    for path in (root / "val").rglob("*.jpg"):
-        path.unlink()
-    assert all(map(torch.equal, first, everything(open_data(manifest), "test")))
-
-
-def test_the_cache_keeps_what_its_limit_allows_and_numbers_stay_the_same(root, manifest, monkeypatch):
-    whole = everything(open_data(manifest), "test")
-    shutil.rmtree(".cache")
-    one_image = 37 * 46 * 3
-    monkeypatch.setenv("BUDAMA_CACHE_GIB", str(10.5 * one_image / 2**30))
-    data = open_data(manifest)
-    for split in ("selection", "train", "test"):
-        everything(data, split)
-    assert data.store.done.sum() == 10
-    assert data.store.done[data.store.slots["selection"]].all()
-    assert all(map(torch.equal, whole, everything(data, "test")))
-
-
-def test_the_cache_of_other_images_makes_room(root, manifest, monkeypatch):
-    everything(open_data(manifest), "train")
-    (old,) = caching.FOLDER.iterdir()
-    write(root / "train" / "cat" / "more.jpg", encoded(picture(77)))
-    other = build_manifest(settings(root), threads=1)
-    monkeypatch.setenv("BUDAMA_CACHE_GIB", str(100_000 / 2**30))
-    del manifest
-    gc.collect()  # the first store is not held any more
-    everything(open_data(other), "train")
-    assert old not in caching.FOLDER.iterdir()
-
-
-def test_a_full_disk_only_ends_the_keeping(root, manifest, capsys):
-    code = f"""
-import resource, signal, sys
-sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
-import json
-from budama.data.batching import batches
-from budama.data.dataset import open_data
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-data = open_data(json.load(open("dataset.json")))
-data.store
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # every write beyond that fails, as on a full disk
-print(sum(float(images.double().sum()) for images, _ in batches(data, "test", 4)))
-"""
-    files.write_json("dataset.json", manifest)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stderr.count("decoded images are not kept from here on (File too large)") == 1
-    total = sum(float(images.double().sum()) for images, _ in batches(open_data(manifest), "test", 4))
-    assert float(run.stdout) == total
-
-
-@pytest.mark.parametrize("limit", ["-1", "much", "nan", "inf"])
-def test_a_cache_limit_that_is_no_number_of_gib_is_told(root, manifest, monkeypatch, limit):
-    monkeypatch.setenv("BUDAMA_CACHE_GIB", limit)
-    with pytest.raises(BudamaError, match=f"BUDAMA_CACHE_GIB is '{limit}'; it must be a number of GiB, 0 or more"):
-        everything(open_data(manifest), "train")
-
-
-def test_images_kept_in_another_size_are_another_cache(manifest):
-    assert open_data(manifest).store.cached
-    for entry in manifest["splits"].values():
-        entry["heights"] = [2 * height for height in entry["heights"]]
-    assert open_data(manifest).store.cached
-    assert len(list(caching.FOLDER.iterdir())) == 2
 
 
 def test_sizes_are_heights_and_widths_everywhere(tmp_path, monkeypatch):
@@ -317,26 +204,6 @@ def test_calibration_images_come_from_the_files_of_train(root, manifest):
     assert torch.equal(labels, classes[rows])
 
 
-def test_two_processes_fill_one_cache_together(root, manifest, monkeypatch):
-    monkeypatch.setenv("BUDAMA_CACHE_GIB", "0")
-    expected = everything(open_data(manifest), "train")
-    monkeypatch.delenv("BUDAMA_CACHE_GIB")
-    files.write_json("dataset.json", manifest)
-    code = f"""
-import sys
-sys.path.insert(0, {str(HERE / "workflow" / "scripts")!r})
-import json
-from budama.data.batching import batches
-from budama.data.dataset import open_data
-for images, labels in batches(open_data(json.load(open("dataset.json"))), "train", 4): pass
-"""
-    other = subprocess.Popen([sys.executable, "-c", code])
-    while other.poll() is None:
-        assert all(map(torch.equal, expected, everything(open_data(manifest), "train")))
-    assert other.returncode == 0
-    assert all(map(torch.equal, expected, everything(open_data(manifest), "train")))
-
-
 def test_an_evaluation_reads_files_too(root, manifest):
     """In inference mode, which is a thread's own: those that decode are not in it."""
     data = open_data(manifest)
@@ -352,69 +219,6 @@ def test_a_loop_that_is_left_early_leaves_no_thread(root, manifest):
     for _ in batches(open_data(manifest), "train", 2, workers=2):
         break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_as_exif_says(tmp_path, orientation):
-    image = picture(5, size=(60, 40))
-    exif = Image.Exif()
-    exif[images.ORIENTATION] = orientation
-    path = write(tmp_path / "turned.jpg", encoded(image, quality=95, exif=exif))
-    checked = images.check(path)
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
-    assert (checked.height, checked.width) == expected.shape[:2]
-    shown = decoding.decode(path, expected.shape[:2], expected.shape[:2], 3)
-    assert np.abs(shown.astype(int) - expected).max() <= 8  # Pillow's and torchvision's JPEG decoders
-
-
-def test_only_a_jpeg_that_says_nothing_of_how_it_was_held_is_decoded_unopened():
-    plain = encoded(picture(5), quality=95)
-    exif = Image.Exif()
-    exif[images.ORIENTATION] = 6
-    assert images.is_plain_jpeg(plain)
-    assert images.is_plain_jpeg(encoded(picture(5), progressive=True, comment="garden", icc_profile=bytes(70_000)))
-    assert not images.is_plain_jpeg(encoded(picture(5), exif=exif))
-    assert not images.is_plain_jpeg(encoded(picture(5), exif=exif, icc_profile=bytes(70_000)))
-    assert not images.is_plain_jpeg(encoded(picture(5), "PNG"))
-    assert not any(images.is_plain_jpeg(plain[:length]) for length in range(300))
-    assert not images.is_plain_jpeg(plain[:2] + b"\xff" + plain[2:])  # filling: Pillow knows
-
-
-KINDS = ("RGB PNG", "L PNG", "1 PNG", "P PNG", "RGBA PNG", "CMYK JPEG", "CMYK TIFF", "L JPEG", "RGB WEBP")
-KINDS += ("RGB BMP", "P GIF", "RGB TIFF", "YCbCr JPEG")
-
-
-@pytest.mark.parametrize(("mode", "format"), [kind.split() for kind in KINDS])
-def test_every_kind_of_picture_ends_as_8_bit_colour(tmp_path, mode, format):
-    image = picture(6, mode=mode)
-    path = write(tmp_path / "x.jpg", encoded(image, format))  # the content counts, not the name
-    assert images.check(path).reason is None
-    shown = decoding.decode(path, (40, 50), (40, 50), 3).astype(int)
-    expected = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    assert np.abs(shown - expected).max() <= 8
-
-
-def test_16_bit_pictures_keep_their_brightest_8_bits(tmp_path):
-    values = (np.arange(40 * 50).reshape(40, 50) * 32).astype(np.uint16)
-    path = write(tmp_path / "deep.png", encoded(Image.fromarray(values), "PNG"))
-    assert images.check(path).reason is None
-    assert np.array_equal(decoding.decode(path, (40, 50), (40, 50), 1)[..., 0], values >> 8)
-
-
-def test_large_jpegs_are_scaled_while_they_are_decoded_and_look_the_same(tmp_path):
-    image = picture(8, size=(1600, 1200))
-    path = write(tmp_path / "large.jpg", encoded(image, quality=95))
-    kept = tuple(decoding.kept_sizes(np.array([[1200, 1600]]), 64)[0].tolist())
-    shown = decoding.decode(path, (1200, 1600), kept, 3).astype(int)
-    expected = np.asarray(image.resize(kept[::-1], Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(shown - expected).max() <= 6
-
-
-def test_a_strip_is_cut_to_four_times_its_height(tmp_path):
-    path = write(tmp_path / "strip.jpg", encoded(picture(9, size=(2000, 20))))
-    kept = tuple(decoding.kept_sizes(np.array([[20, 2000]]), 64)[0].tolist())
-    assert kept == (64, 256)
-    assert decoding.decode(path, (20, 2000), kept, 3).shape == (64, 256, 3)
 
 
 def test_a_picture_that_changed_since_the_manifest_is_told(root, manifest):

@@ -16,13 +16,7 @@ from budama.measuring.latency import compare, median_ratio
 from budama.measuring.resources import MIB, clocks, energy_mj_per_image, peak_memory_mib
 from budama.measuring.stopwatch import free_threads
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.skipif(len(machine.cores()) < 2, reason="one core")
