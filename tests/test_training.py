@@ -6,88 +6,22 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
+from trainings import EVERYTHING, SETTINGS, Net, assert_same, digits, run, selection
 
-from budama.data.dataset import open_data
-from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
-from budama.measuring.evaluation import evaluate
-from budama.settings import stages
 from budama.training import resume
-from budama.training.loop import batches, train
-from budama.training.optimisation import Optimizer, WeightAverage, learning_rate, loss_sum, tensors
+from budama.training.loop import train
+from budama.training.optimisation import tensors
 
-SETTINGS = {
-    "epochs": 3, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
-    "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.0, "distill_temperature": 2.0,
-    "weight_averaging": None, "precision": "float32", "max_batches": None,
-}  # fmt: skip
-EVERYTHING = {"weight_averaging": 0.9, "distill": 0.5, "label_smoothing": 0.1, "precision": "bfloat16"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def data():
-    settings = stages.load_baseline("config/baselines/digits_resnet.yaml").data
-    return open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
-
-
-class Net(nn.Sequential):
-    """Convolutions, BatchNorm and dropout; `stop_at` counts forward passes in training until it is interrupted."""
-
-    def __init__(self, seed=0, stop_at=None):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            super().__init__(
-                nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.1),
-                nn.Conv2d(8, 16, 3, 2, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True),
-                nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 10),
-            )  # fmt: skip
-        self.left = stop_at
-
-    def forward(self, images):
-        if self.training and self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
-        return super().forward(images)
-
-
-def run(data, model=None, *, seed=0, teacher=None, progress_dir=None, inputs="", **changes):
-    model = Net() if model is None else model
-    settings = {**SETTINGS, **changes}
-    if settings["distill"] and teacher is None:
-        teacher = Net(seed=7)
-    result = train(
-        model, data, settings, seed=seed, augment="light", teacher=teacher, progress_dir=progress_dir, inputs=inputs
-    )
-    return model, result
-
-
-def without_seconds(history):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
-
-
-def assert_same(first, second):
-    """Two (model, result) are equal bit for bit, apart from times."""
-    assert without_seconds(first[1].history) == without_seconds(second[1].history)
-    assert first[1].best_epoch == second[1].best_epoch
-    for name, tensor in tensors(first[0]).items():
-        assert torch.equal(tensor, tensors(second[0])[name]), name
-
-
-def selection(model, data):
-    return evaluate(model, batches(data, "selection", 128))
+    return digits()
 
 
 def test_it_learns(data):
@@ -259,93 +193,14 @@ def test_an_error_of_the_model_is_not_taken_for_little_memory(data):
         run(data, nn.Sequential(nn.Flatten(), nn.Linear(7, 10)), epochs=1)
 
 
-def test_the_learning_rate_warms_up_and_falls():
-    settings = {**SETTINGS, "epochs": 10, "learning_rate": 1.0, "warmup_epochs": 2}
-
-    def rates(**changes):
-        return [learning_rate({**settings, **changes}, step, 10) for step in range(100)]
-
-    cosine, step = rates(), rates(schedule="step")
-    assert np.all(np.diff(cosine[:21]) > 0)
-    assert cosine[20] == 1.0
-    assert np.all(np.diff(cosine[20:]) < 0)
-    assert 0 < cosine[-1] < 0.001
-    assert cosine[60] == pytest.approx(0.5)
-    assert (step[59], step[60], step[79], step[80]) == pytest.approx((1, 0.1, 0.1, 0.01))
-    assert set(rates(schedule="constant")[20:]) == {1.0}
-    assert rates(warmup_epochs=0)[0] == 1.0
-    assert rates(warmup_epochs=0.5)[5] == 1.0
-    assert all(0 < rate <= 1 for rate in rates(warmup_epochs=50))
-
-
-def test_biases_and_normalisation_are_not_decayed():
-    optimizer = Optimizer(Net(), SETTINGS)
-    assert optimizer.groups[SETTINGS["weight_decay"]] == ["0.weight", "4.weight", "9.weight"]
-    assert len(optimizer.groups[0.0]) == 7
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_optimizers_are_those_of_torch(kind, momentum):
-    ours, theirs = (Net().to(memory_format=torch.channels_last) for _ in range(2))
-    optimizer = Optimizer(ours, {**SETTINGS, "optimizer": kind, "momentum": momentum, "weight_decay": 0.1})
-    decayed, plain = ([p for p in theirs.parameters() if (p.ndim > 1) == wanted] for wanted in (True, False))
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
-    if kind == "sgd":
-        reference = torch.optim.SGD(groups, lr=0.1, momentum=momentum, nesterov=momentum > 0, fused=True)
-    else:
-        reference = torch.optim.AdamW(groups, lr=0.1, fused=True)
-    generator = torch.Generator().manual_seed(0)
-    for rate in (0.1, 0.05, 0.01):
-        for first, second in zip(ours.parameters(), theirs.parameters(), strict=True):
-            first.grad = torch.empty_like(first).normal_(generator=generator)
-            second.grad = first.grad.clone()
-        for group in reference.param_groups:
-            group["lr"] = rate
-        optimizer.step(rate)
-        reference.step()
-    for first, second in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(first, second)
-
-
 def test_training_does_not_wait_for_the_import_of_a_compiler_that_it_does_not_use():
     code = """if True:
-        import sys; from test_training import *
-        settings = stages.load_baseline("config/baselines/digits_resnet.yaml").data
-        data = open_data(build_manifest({"data": settings, "seed": 0}, threads=1))
-        run(data, epochs=1, **EVERYTHING)
+        import sys; from trainings import *
+        run(digits(), epochs=1, **EVERYTHING)
         print([name for name in ("torch._dynamo", "torchvision", "sklearn", "scipy") if name in sys.modules])"""
     paths = {**os.environ, "PYTHONPATH": "workflow/scripts:tests", "OMP_NUM_THREADS": "1"}
     told = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]", told.stdout
-
-
-def softmax(values):
-    exponentials = np.exp(values - values.max(1, keepdims=True))
-    return exponentials / exponentials.sum(1, keepdims=True)
-
-
-def test_the_distillation_loss_is_that_of_hinton_2015():
-    generator = torch.Generator().manual_seed(0)
-    logits, teacher = torch.randn(2, 6, 10, generator=generator).unbind()
-    labels = torch.arange(6)
-    settings = {**SETTINGS, "distill": 0.7, "distill_temperature": 3.0, "label_smoothing": 0.1}
-    ours, theirs = softmax(logits.double().numpy() / 3), softmax(teacher.double().numpy() / 3)
-    soft = (theirs * np.log(theirs / ours)).sum()
-    target = 0.9 * np.eye(10)[:6] + 0.1 / 10
-    hard = -(target * np.log(softmax(logits.double().numpy()))).sum()
-    expected = 0.3 * hard + 0.7 * 9 * soft
-    assert loss_sum(logits, labels, settings, teacher).item() == pytest.approx(expected, rel=1e-5)
-    assert loss_sum(logits, labels, {**settings, "distill": 0.0}).item() == pytest.approx(hard, rel=1e-5)
-
-
-def test_full_distillation_does_not_look_at_the_labels():
-    logits, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0)).unbind()
-    settings = {**SETTINGS, "distill": 1.0}
-    assert loss_sum(logits, torch.zeros(6).long(), settings, teacher) == loss_sum(
-        logits, torch.arange(6), settings, teacher
-    )
-    assert loss_sum(teacher, torch.arange(6), settings, teacher).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_the_teacher_is_not_changed_and_teaches_in_eval_mode(data):
@@ -363,23 +218,6 @@ def test_the_teacher_is_not_changed_and_teaches_in_eval_mode(data):
 def test_distillation_without_a_teacher_is_refused(data):
     with pytest.raises(BudamaError, match=r"distill is 0.5, but there is no teacher"):
         train(Net(), data, {**SETTINGS, "distill": 0.5}, seed=0)
-
-
-def test_the_average_is_the_moving_average_of_weights_and_batchnorm_statistics():
-    model = Net()
-    average = WeightAverage(model, 0.9)
-    expected = {name: tensor.double().clone() for name, tensor in tensors(model).items()}
-    for step in range(30):
-        with torch.no_grad():
-            for tensor in tensors(model).values():
-                tensor.add_(1 if tensor.dtype == torch.int64 else torch.randn(tensor.shape))
-        average.update(step)
-        share = min(0.9, (1 + step + 1) / (10 + step + 1))
-        for name, tensor in tensors(model).items():
-            whole = tensor.dtype == torch.int64
-            expected[name] = tensor.double() if whole else share * expected[name] + (1 - share) * tensor.double()
-    for name, tensor in tensors(average.model).items():
-        assert tensor.double().allclose(expected[name], atol=1e-5), name
 
 
 def test_the_averaged_weights_are_the_ones_judged_and_kept(data):
