@@ -1,11 +1,13 @@
-"""Results to render in tests: the invented sample, the recorded scenarios of this project, and a large grid."""
+"""Results to render in tests (the invented sample, the recorded scenarios, a large grid), and how a report is read."""
 
 import copy
 import json
+import re
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 
-from budama.reporting import outline
+from budama.reporting import outline, render
 from budama.reporting.document import Document
 from budama.reporting.language import Language
 from budama.reporting.view import Results
@@ -86,7 +88,64 @@ def grid(
     }
 
 
+def hostile(name: str) -> dict:
+    """The sample with one name everywhere a user's or a data set's word can stand."""
+    content = single()
+    content |= {"scenario": name, "title": name, "date": name, "configuration": {"note": name, name: [name]}}
+    content["model"]["title"] = content["dataset"]["title"] = name
+    content["dataset"]["class_names"] = [name] * 10
+    content["environment"] |= {"cpu": name, name: name}
+    content["variants"][0]["method"] = name
+    content["variants"][0]["layers"][0]["name"] = name
+    content["variants"][-1] |= {"method": name + "2", "reason": name}
+    content["warnings"] = [{"code": name, name: name}, {"code": "unavailable", "variant": name, "reason": name},
+                           {"code": "label_conflicts", "count": 2, "examples": [name]}]  # fmt: skip
+    return content
+
+
 def document(content: dict, *others: dict, code: str = "tr", decimal: str = ".") -> tuple[Document, Language]:
     """The report of results, compared with others, and its language."""
     language = Language(code, decimal)
     return outline.build(Results(content, language), [Results(other, language) for other in others]), language
+
+
+def said(content: dict, *others: dict, **options) -> str:
+    return render.markdown(*document(content, *others, **options))
+
+
+def table(text: str) -> dict[str, list[str]]:
+    """The rows of the first Markdown table, by method."""
+    lines = text[text.index("| Yöntem") :].splitlines()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines[2 : next(i for i, x in enumerate(lines) if not x)]
+    ]
+    return {re.sub(r"[*◆]", "", row[0]).strip(): row[1:] for row in rows}
+
+
+def section(text: str, title: str) -> str:
+    """From a heading to the next of any level."""
+    return re.split(r"^#+ .*$", text[text.index(f"# {title}") :], maxsplit=2, flags=re.MULTILINE)[1]
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.text, self.ids, self._open = [], "", [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self._open):
+            self.text += data

@@ -1,7 +1,6 @@
-"""results.json out of what the stages wrote, here invented, so that every number can be checked; and out of records."""
+"""results.json out of what the stages wrote, here invented, so that every number can be checked."""
 
 import csv
-import hashlib
 import json
 import subprocess
 import sys
@@ -10,114 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from invented_run import CLASSES, METHODS, SEEDS, SHARE, TEST, answers_of_test, drawn, measured
 from pyarrow import parquet
+from reports import from_record
 
 from budama.errors import BudamaError
 from budama.reporting import contract
-from budama.results import aggregation, labels, recorded, rows, significance
-from budama.results.hits import labels_digest, packed, unpacked
-from budama.results.measured import Measured
-from budama.settings import stages
+from budama.results import aggregation, labels, rows, significance
+from budama.results.hits import packed, unpacked
 
 ROOT = Path(__file__).parents[1]
 STAGE = ROOT / "workflow/scripts/aggregate.py"
-METHODS = ["magnitude", "wanda", "random", "bn_scale"]
-SEEDS = [0, 1, 2]
-TEST, SELECTION, CLASSES = 2000, 600, 4
-SHARE = {"baseline": 0.95, "magnitude": 0.94, "wanda": 0.939, "random": 0.90}
-
-
-def drawn(name: str, count: int, share: float) -> np.ndarray:
-    """Hits of which all models share the hard images, as real models do."""
-    common = np.random.default_rng(9).random(count)
-    own = np.random.default_rng(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)).random(count)
-    return (common < share - 0.02) | ((common < share + 0.02) & (own < 0.5))
-
-
-def answers_of_test() -> np.ndarray:
-    return np.arange(TEST) % CLASSES
-
-
-def timing(median: float, ratio: float, interval, size: int = 1) -> dict:
-    return {
-        "batch_size": size, "precision": "float32", "compile": False, "channels_last": True, "median_ms": median,
-        "p95_ms": 1.1 * median, "ratio": ratio, "ratio_interval": interval, "images_per_second": 1000 * size / median,
-        "undisturbed_percent": 99.0, "round_ms": [median] * 3, "error": None,
-    }  # fmt: skip
-
-
-def benchmark_row(label: str) -> dict:
-    method = label.partition("/")[0]
-    if method == "bn_scale":
-        return {"status": "unavailable", "reason": "the model has no BatchNorm layer"}
-    hits = drawn(label, TEST, SHARE[method])
-    row = {
-        "status": "ok", "reason": None, "accuracy_percent": 100 * hits.mean(), "correct": int(hits.sum()),
-        "images": TEST, "hits": packed(hits),
-        "parameters": 800, "size_mib": 0.8, "gmacs": 0.4, "layers": [],
-    }  # fmt: skip
-    if method == "baseline":
-        row |= {"parameters": 1000, "size_mib": 1.0, "gmacs": 0.5}
-    if method == "baseline" or label.endswith("seed-0"):
-        ratio, interval = (1.0, None) if method == "baseline" else (0.8, (0.79, 0.81))
-        one, many = timing(2 * ratio, ratio, interval), timing(20 * ratio, ratio, interval, 64)
-        row |= {"latency": one, "throughput": many, "timings": [one, many], "peak_memory_mib": 3.0,
-                "energy_mj_per_image": None}  # fmt: skip
-    return row
-
-
-def pruning_of(label: str) -> dict:
-    method, _, seed = label.partition("/seed-")
-    if method == "bn_scale":
-        return {"status": "unavailable", "reason": "the model has no BatchNorm layer", "method": method}
-    mended = drawn(f"{method}{seed if method == 'random' else ''} selection", SELECTION, SHARE[method] - 0.1)
-    return {
-        "status": "ok", "method": method, "calibration_images": 128, "ratio_used": 0.31,
-        "achieved": {"channels_percent": 30.0, "macs_percent": 20.0, "parameters_percent": 20.0},
-        "selection_accuracy_percent": {"as_pruned": 40.0, "reestimated": 100 * mended.mean()},
-        "selection_hits": {"reestimated": packed(mended)}, "selection_images": SELECTION,
-        "layers": [{"name": "conv1", "before": 10, "after": 7}],
-    }  # fmt: skip
-
-
-def measured(**changes) -> Measured:
-    names = [f"{method}/seed-{seed}" for method in METHODS for seed in SEEDS]
-    answers = answers_of_test()
-    epochs = [
-        {"epoch": "1", "learning_rate": "0.1", "train_loss": "1.5", "selection_loss": "1.0",
-         "selection_accuracy_percent": "90.5", "seconds": "2.0"},
-        {"epoch": "2", "learning_rate": "0.1", "train_loss": "nan", "selection_loss": "1.0",
-         "selection_accuracy_percent": "91.5", "seconds": "2.0"},
-    ]  # fmt: skip
-    table = pd.DataFrame(epochs, dtype=float).astype({"epoch": int})
-    parts = {
-        "settings": {
-            "scenario": "invented", "title": None, "baseline": "ResNet20",
-            "model": {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 20}, "weights": None},
-            "data": {"name": "digits"}, "pruning": {"methods": METHODS, "ratio": 0.3}, "finetune": {"epochs": 2},
-            "calibration": {"batches": 2, "batch_size": 64}, "seeds": SEEDS, "recorded": None,
-            "variants": [{"name": method, "method": method, "ratio": 0.3} for method in METHODS],
-        },
-        "dataset": {
-            "name": "digits", "title": "Digits", "protocol": "full", "classes": CLASSES, "class_names": list("abcd"),
-            "input_shape": [1, 8, 8], "unreadable": [], "duplicates": {"dropped": 0},
-            "counts": {"train": 5000, "selection": SELECTION, "test": TEST},
-            "splits": {"test": {"labels": answers.tolist()}}, "warnings": [{"code": "few_images", "images": TEST}],
-        },
-        "benchmark": {
-            "environment": {"date": "2026-11-24", "cpu": "a CPU"}, "threads": 2, "threads_asked": 2,
-            "clocks": {"cpu_mhz": 2600}, "settings": {"batch_size": 1}, "labels_digest": labels_digest(answers),
-            "controls": {"aa": {"ratio": 1.001, "interval": [0.998, 1.003], "within": True}},
-            "rows": {label: benchmark_row(label) for label in ["baseline", *names]},
-        },
-        "baseline_metrics": {"seed": 0, "epochs": 2, "selection_accuracy_percent": 95.5},
-        "baseline_history": table,
-        "pruning": {label: pruning_of(label) for label in names},
-        "metrics": {label: {"status": "ok", "selection_accuracy_percent": 94.0} for label in names},
-        "histories": dict.fromkeys(names, table),
-        "exports": {label: {"status": "ok", "formats": {"onnx": {"images": 64, "top1_equal": 64}}} for label in names},
-    }  # fmt: skip
-    return Measured(**(parts | changes))
 
 
 @pytest.fixture(scope="module")
@@ -282,49 +184,6 @@ def test_a_label_without_seed_or_path_is_told(argument):
 def test_a_label_given_twice_is_told():
     with pytest.raises(BudamaError, match="wanda/seed-0 twice"):
         labels.paths(["wanda/seed-0=a", "wanda/seed-0=b"], "--pruning")
-
-
-# Recorded results -----------------------------------------------------------------------------------------------------
-
-
-def from_record(name: str) -> dict:
-    scenario = stages.load_scenario(ROOT / f"config/scenarios/{name}_recorded.yaml")
-    return recorded.aggregate(stages.stage_settings("aggregate", scenario))
-
-
-def test_the_recorded_ts3_ties_magnitude_and_taylor():
-    results = from_record("ts3")
-    ranking = [(group["rank"], group["variants"]) for group in results["ranking"]]
-    assert ranking == [(1, ["magnitude", "taylor"]), (3, ["wanda"]), (4, ["coverage"])]
-    assert results["ranking"][0]["tie_p"] == pytest.approx(0.97, abs=0.005)
-
-
-def test_the_recorded_ts3_gives_the_reference_reports_numbers():
-    results = from_record("ts3")
-    found = {row["variant"]: row for row in results["variants"]}
-    losses = {name: round(row["accuracy_change_points"], 2) for name, row in found.items()}
-    assert losses == {"coverage": -6.46, "wanda": -4.09, "magnitude": -3.04, "taylor": -3.05}
-    kept = {name: round(row["retention_percent"], 1) for name, row in found.items()}
-    assert kept == {"coverage": 91.8, "wanda": 94.8, "magnitude": 96.1, "taylor": 96.1}
-    assert round(found["wanda"]["gmacs_change_percent"], 1) == -19.1
-    # 97.70 -> 79.67 are rounded; the reference's -18.4 % was computed from the values before rounding.
-    assert found["wanda"]["size_change_percent"] == pytest.approx(-18.4, abs=0.06)
-
-
-def test_recorded_latencies_are_shown_and_never_compared():
-    results = from_record("ts3")
-    assert results["variants"][0]["latency_ms"] == 1.33
-    assert results["variants"][0]["latency"] is None
-    assert {"code": "timings_not_comparable"} in results["warnings"]
-
-
-def test_records_without_a_number_of_images_are_ranked_without_a_test():
-    scenario = stages.load_scenario(ROOT / "config/scenarios/ts3_recorded.yaml")
-    settings = stages.stage_settings("aggregate", scenario)
-    settings["recorded"]["validation_samples"] = None
-    results = recorded.aggregate(settings)
-    assert results["comparisons"] == []
-    assert [group["variants"] for group in results["ranking"]] == [["magnitude"], ["taylor"], ["wanda"], ["coverage"]]
 
 
 def test_a_row_tells_how_its_first_seed_s_export_did(results):

@@ -1,154 +1,20 @@
-"""The forms of a report: Markdown, HTML, PDF and figures hold the same, harmlessly, and come out the same each time."""
+"""The forms of a report: Markdown, HTML, PDF and figures hold the same, and come out the same each time."""
 
 import io
 import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from markdown_it import MarkdownIt
 from pypdf import PdfReader
-from reports import ROOT, document, from_record, grid, sample, single
+from reports import ROOT, Page, document, from_record, grid, hostile, sample, single
 
 from budama import files
 from budama.reporting import inline, overview, render
 from budama.reporting.language import Language
 from budama.reporting.view import Results
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "a|b|c",
-    "\"q\" 'q' `q`",
-    "**bold** *it* _u_ ~~s~~",
-    "[x](javascript:alert(1))",
-    "![x](http://a.b/c)",
-    "😀 senaryo",
-    "שלום עולם",
-    "مرحبا",
-    "\u202etxt.exe",
-    "$x^2$ #let y = 1 \\n @ref",
-    "&lt;b&gt; &#60;i&#62;",
-    "# başlık\n- madde",
-    "a\x00b\x07c",
-    "{{ 7 * 7 }} {% raw %}",
-    "http://example.org/",
-]
-
-
-class Page(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags, self.text, self.ids, self._open = [], "", [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.tags.append((tag, attributes))
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        while self._open and self._open.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self._open):
-            self.text += data
-
-
-def hostile(name: str) -> dict:
-    """The sample with one name everywhere a user's or a data set's word can stand."""
-    content = single()
-    content |= {"scenario": name, "title": name, "date": name, "configuration": {"note": name, name: [name]}}
-    content["model"]["title"] = content["dataset"]["title"] = name
-    content["dataset"]["class_names"] = [name] * 10
-    content["environment"] |= {"cpu": name, name: name}
-    content["variants"][0]["method"] = name
-    content["variants"][0]["layers"][0]["name"] = name
-    content["variants"][-1] |= {"method": name + "2", "reason": name}
-    content["warnings"] = [{"code": name, name: name}, {"code": "unavailable", "variant": name, "reason": name},
-                           {"code": "label_conflicts", "count": 2, "examples": [name]}]  # fmt: skip
-    return content
-
-
-def mixed(turn: int) -> dict:
-    """The sample with another hostile name at every place."""
-    names = HOSTILE[turn:] + HOSTILE[:turn]
-    content = hostile(names[0])
-    content["dataset"]["class_names"] = names[:10]
-    for row, name in zip(content["variants"], names):
-        row["method"] = name
-        for layer, other in zip(row["layers"] or [], names):
-            layer["name"] = other
-    return content
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_is_harmless_in_markdown(name):
-    doc, language = document(hostile(name), hostile(name) | {"scenario": name + "!"})
-    source = render.markdown(doc, language)
-    rendered = Page(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(source))
-    allowed = {
-        "h1",
-        "h2",
-        "h3",
-        "p",
-        "strong",
-        "em",
-        "ul",
-        "ol",
-        "li",
-        "blockquote",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "sub",
-        "br",
-        "img",
-        "code",
-        "pre",
-        "details",
-        "summary",
-        "hr",
-    }
-    assert {tag for tag, _ in rendered.tags} <= allowed
-    assert all(a["src"].startswith("figures/") for tag, a in rendered.tags if tag == "img")
-    tables = re.findall(r"(?:^\|.*\n)+", source, re.MULTILINE)
-    assert all(len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1 for table in tables)
-    shown = inline.to_plain(inline.data(name)).strip("\u2068\u2069")
-    assert " ".join(shown.split()) in " ".join(rendered.text.split())
-
-
-@pytest.mark.parametrize("turn", [0, 5, 10])
-def test_names_are_harmless_in_html_and_figures(turn):
-    doc, language = document(mixed(turn))
-    page = Page(render.html(doc, language))
-    assert [tag for tag, _ in page.tags].count("script") == 1
-    assert not [a for _, a in page.tags if any(key.startswith("on") for key in a)]
-    assert not [a for _, a in page.tags if str(a.get("href", "#"))[:1] not in "#d"]  # anchors and the empty icon
-    for name in HOSTILE[turn:][:5]:
-        assert inline.to_plain(inline.data(name)).strip() in page.text
-    assert len(page.ids) == len(set(page.ids))
-    for figure in doc.figures:
-        tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(figure.svg).iter()}
-        assert not {"script", "image", "foreignObject", "a"} & tags
-
-
-def test_names_are_harmless_in_pdf():
-    everything = " ".join(inline.data(name) for name in HOSTILE)
-    content = hostile("<b> | \" ' # $x$ \\ @ref *a* _b_ 😀 שלום " + everything)
-    doc, language = document(content)
-    text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(render.pdf(doc, language))).pages)
-    for piece in ("<script>", "$x$", "@ref", "*a*", "{{ 7"):
-        assert piece in text
 
 
 def test_the_pdf_holds_the_letters_the_numbers_and_its_fonts():
