@@ -15,7 +15,6 @@ from budama.errors import BudamaError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
-WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -106,11 +105,6 @@ def shown(path: str | Path) -> str:
     """A path as people write it: relative to the current folder where it lies below."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
-
-
-def names_weights(text: str) -> bool:
-    """Whether `model.weights` names a file, rather than a set of weights that the model's source knows by this name."""
-    return text.lower().endswith(WEIGHTS) or "/" in text
 
 
 def names_weights(text: str) -> bool:
