@@ -13,6 +13,7 @@ from pathlib import Path
 
 import chain
 import interruptions
+import outcomes
 import pytest
 import yaml
 from interruptions import KINDS, Interrupted
@@ -51,7 +52,7 @@ def test_a_run_that_is_struck_in_every_way_ends_as_an_undisturbed_one(finished, 
     run.surely("finetune", "Snakemake KILL", "writing")
     run.finish(SHORT)
     whole, struck = (
-        {name: what for name, what in interruptions.results(folder).items() if "/digits/" in name or "/wanda/" in name}
+        {name: what for name, what in outcomes.results(folder).items() if "/digits/" in name or "/wanda/" in name}
         for folder in (finished, run.folder)
     )
     assert struck == whole
@@ -83,7 +84,7 @@ def test_more_than_sixty_interruptions_in_three_lives_lose_nothing(life, undistu
             print(f"{time.strftime('%T')} life {life}: {strike}", flush=True)
             planned += 1
     run.finish("all", PREVIEW)
-    different = interruptions.differing(undisturbed, run.folder)
+    different = outcomes.differing(undisturbed, run.folder)
     everything = interruptions.remember(undisturbed.with_name("strikes"), life, run)
     print(
         f"{interruptions.table(everything)}\nlife {life}: files that differ: {len(different)} {different}", flush=True

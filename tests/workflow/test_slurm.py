@@ -18,6 +18,7 @@ from pathlib import Path
 
 import chain
 import interruptions
+import outcomes
 import pytest
 import single_node_slurm
 import yaml
@@ -170,7 +171,7 @@ def test_a_cancelled_fine_tuning_is_sent_again_with_more_memory_and_ends_like_an
     assert [job["JobState"] for job in (first, second, only)] == ["CANCELLED", "COMPLETED", "COMPLETED"]
     assert asked(first) == asked(only) == promised("finetune", threads=1)
     assert asked(second) == promised("finetune", attempt=2, threads=1)
-    assert interruptions.differing(work, undisturbed) == []
+    assert outcomes.differing(work, undisturbed) == []
     assert chain.plan(work, *targets) == set()
 
 
@@ -206,4 +207,4 @@ def test_demo_runs_whole_and_after_a_cancelled_fine_tuning_the_same_command_ends
     with snakemake(again, slurm) as run:
         assert run.wait(timeout=600) == 0, said(again)
     assert Counter(map(rule, slurm.jobs()[len(jobs) :])) == {"finetune": 2, "benchmark": 1, "aggregate": 1}
-    assert interruptions.differing(folder, again) == []
+    assert outcomes.differing(folder, again) == []
