@@ -341,7 +341,6 @@ def _backward(job, dtype):
             _fold(sums, partial[thread, 0])
             _fold(dots, partial[thread, 1])
     _wait_for_all()
-
     weight_gradient = _vector(job[WEIGHT_GRADIENT], channels, np.float32)
     bias_gradient = _vector(job[BIAS_GRADIENT], channels, np.float32)
     slope, constant = sums, dots

@@ -105,11 +105,7 @@ def scatter(
                 alpha=0.55,
                 zorder=2,
             )
-    best, edge = -np.inf, []
-    for point in sorted([*points, origin], key=lambda p: (p.x, -p.value)):
-        if point.value > best:
-            edge.append(point)
-            best = point.value
+    edge = undominated([*points, origin])
     axes.plot(
         [p.x for p in edge],
         [p.value for p in edge],
@@ -150,6 +146,15 @@ def scatter(
     axes.legend(loc="lower right", fontsize=8, labelcolor=MUTED)
     labels.beside_points(figure, axes, labels.outermost(points) if paths else points, origin)
     return figure
+
+
+def undominated(points: list[Point]) -> list[Point]:
+    """The points than which no other is both cheaper and more accurate, the cheapest first."""
+    edge: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -p.value)):
+        if not edge or point.value > edge[-1].value:
+            edge.append(point)
+    return edge
 
 
 def lines(
