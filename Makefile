@@ -12,8 +12,8 @@ report: $(READY)  ## compute what is stale and render the reports of config/conf
 
 # A processor with AVX-512 plays one without: kernels differ, and those of one kind have crashed where the others did not.
 LESSER := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2
-TRAINING := tests/test_training.py tests/test_stages_training.py tests/test_fusion.py tests/test_calibration.py \
-  tests/workflow/test_workflow.py
+TRAINING := tests/test_training.py tests/test_optimisation.py tests/test_stages_training.py tests/test_fusion.py \
+  tests/test_calibration.py tests/workflow/test_workflow.py
 
 test: $(READY)  ## the fast tests, some minutes; the others: .venv/bin/python -m pytest -m long
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
