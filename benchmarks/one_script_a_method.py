@@ -138,82 +138,126 @@ def listed(parts: dict[str, float]) -> str:
     return ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
 
 
+class Laps:
+    """Seconds of each part; a part lasts from the end of the one before."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.began = time.perf_counter()
+
+    def end(self, part: str) -> None:
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0) + now - self.began
+        self.began = now
+
+
 def script(method: str, folder: Path, epochs: int) -> None:
     """The rival: one method from the baseline to its figures, as an ordinary PyTorch script."""
-    laps, lap_began = {}, time.perf_counter()
-
-    def lap(part: str) -> None:
-        nonlocal lap_began
-        now = time.perf_counter()
-        laps[part], lap_began = laps.get(part, 0) + now - lap_began, now
+    laps = Laps()
 
     import torch
     import torch_pruning as tp
-    from torch.nn import functional
+    import torchvision  # noqa: F401 (for `load_images`, and timed here)
+
+    from budama.networks import checkpoint
+
+    laps.end("imports")
+    train, calibration, test = load_images(folder)
+    baseline, model = (checkpoint.load(folder / "results/baselines/fashion/model") for _ in range(2))
+    laps.end("loading")
+    before = evaluate(model, test)
+    laps.end("evaluation")
+    scores = importance(method, model, calibration)
+    laps.end("calibration")
+    pruner = tp.pruner.MetaPruner(
+        model, torch.zeros(1, 1, 28, 28), scores, pruning_ratio=RATIO, ignored_layers=[model.fc]
+    )
+    pruner.step()
+    laps.end("pruning")
+    pruned = evaluate(model, test)
+    laps.end("evaluation")
+    after = finetune(model, train, test, epochs, laps)
+    milliseconds = [
+        timed(which.eval(), torch.zeros(count, 1, 28, 28)) for count in (1, 64) for which in (baseline, model)
+    ]
+    laps.end("timing")
+    accuracies = f"{100 * before:.2f} → {100 * pruned:.2f} → {100 * after:.2f} %"
+    times = "1 image {:.2f} → {:.2f} ms, 64 images {:.2f} → {:.2f} ms".format(*milliseconds)
+    print(f"  {method}: {accuracies}, {times}\n{json.dumps(laps.seconds)}", flush=True)
+
+
+def load_images(folder: Path):
+    """Augmented images to train on, a loader of those to calibrate with, and images to test on."""
     from torch.utils.data import DataLoader, Subset
     from torchvision import transforms
     from torchvision.datasets import FashionMNIST
 
-    from budama.networks import checkpoint
-
-    lap("imports")
     tensors = [transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))]
     augmented = transforms.Compose([transforms.RandomCrop(28, padding=3), transforms.RandomHorizontalFlip(), *tensors])
     train = FashionMNIST(folder / "torchvision", train=True, transform=augmented)
     plain = FashionMNIST(folder / "torchvision", train=True, transform=transforms.Compose(tensors))
     test = FashionMNIST(folder / "torchvision", train=False, transform=transforms.Compose(tensors))
-    calibration = DataLoader(Subset(plain, range(CALIBRATION * BATCH)), BATCH)
-    baseline, model = (checkpoint.load(folder / "results/baselines/fashion/model") for _ in range(2))
+    return train, DataLoader(Subset(plain, range(CALIBRATION * BATCH)), BATCH), test
 
-    lap("loading")
 
-    @torch.inference_mode()
-    def evaluate() -> float:
-        model.eval()
+def evaluate(model, test) -> float:
+    import torch
+    from torch.utils.data import DataLoader
+
+    model.eval()
+    with torch.inference_mode():
         return sum((model(x).argmax(1) == y).sum().item() for x, y in DataLoader(test, 256)) / len(test)
 
-    def importance():
-        """The method's score; activations are watched by hooks, which are then removed."""
-        model.eval()
-        if method == "magnitude":
-            return tp.importance.GroupMagnitudeImportance()
-        if method == "taylor":
-            for x, y in calibration:
-                functional.cross_entropy(model(x), y).backward()
-            return tp.importance.GroupTaylorImportance()
-        seen = {}
 
-        def watch(layer, inputs, output):
-            active = output.relu()
-            value = (active > 0.25 * active.amax((1, 2, 3), True)).float() if method == "coverage" else active.square()
-            seen[layer] = seen.get(layer, 0) + value.sum((0, 2, 3))
+def importance(method: str, model, calibration):
+    """The method's score."""
+    import torch_pruning as tp
+    from torch.nn import functional
 
-        convolutions = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)]
-        hooks = [layer.register_forward_hook(watch) for layer in convolutions]
-        with torch.inference_mode():
-            for x, _ in calibration:
-                model(x)
-        for hook in hooks:
-            hook.remove()
+    model.eval()
+    if method == "magnitude":
+        return tp.importance.GroupMagnitudeImportance()
+    if method == "taylor":
+        for x, y in calibration:
+            functional.cross_entropy(model(x), y).backward()
+        return tp.importance.GroupTaylorImportance()
+    seen = activations(method, model, calibration)
 
-        def score(group, **_):
-            layer, idxs = group[0].dep.target.module, group[0].idxs
-            norm = seen[layer].clone()[idxs].sqrt()
-            return norm * layer.weight.flatten(1).abs().sum(1)[idxs] if method == "wanda" else norm
+    def score(group, **_):
+        layer, idxs = group[0].dep.target.module, group[0].idxs
+        norm = seen[layer].clone()[idxs].sqrt()
+        return norm * layer.weight.flatten(1).abs().sum(1)[idxs] if method == "wanda" else norm
 
-        return score
+    return score
 
-    before = evaluate()
-    lap("evaluation")
-    scores = importance()
-    lap("calibration")
-    pruner = tp.pruner.MetaPruner(
-        model, torch.zeros(1, 1, 28, 28), scores, pruning_ratio=RATIO, ignored_layers=[model.fc]
-    )
-    pruner.step()
-    lap("pruning")
-    pruned = evaluate()
-    lap("evaluation")
+
+def activations(method: str, model, calibration) -> dict:
+    """What coverage or wanda sums of each channel, by layer; watched by hooks, which are then removed."""
+    import torch
+
+    seen = {}
+
+    def watch(layer, inputs, output):
+        active = output.relu()
+        value = (active > 0.25 * active.amax((1, 2, 3), True)).float() if method == "coverage" else active.square()
+        seen[layer] = seen.get(layer, 0) + value.sum((0, 2, 3))
+
+    convolutions = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)]
+    hooks = [layer.register_forward_hook(watch) for layer in convolutions]
+    with torch.inference_mode():
+        for x, _ in calibration:
+            model(x)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def finetune(model, train, test, epochs: int, laps: Laps) -> float:
+    """Fine-tunes the model, with an evaluation after each epoch; the last one's accuracy."""
+    import torch
+    from torch.nn import functional
+    from torch.utils.data import DataLoader, Subset
+
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4, nesterov=True)
     loader = DataLoader(Subset(train, range(STEPS * BATCH)), BATCH, shuffle=True, num_workers=2)
     for _ in range(epochs):
@@ -224,16 +268,10 @@ def script(method: str, folder: Path, epochs: int) -> None:
             loss.backward()
             optimizer.step()
             loss.item()
-        lap("fine-tuning")
-        after = evaluate()
-        lap("evaluation")
-    milliseconds = [
-        timed(which.eval(), torch.zeros(images, 1, 28, 28)) for images in (1, 64) for which in (baseline, model)
-    ]
-    lap("timing")
-    accuracies = f"{100 * before:.2f} → {100 * pruned:.2f} → {100 * after:.2f} %"
-    times = "1 image {:.2f} → {:.2f} ms, 64 images {:.2f} → {:.2f} ms".format(*milliseconds)
-    print(f"  {method}: {accuracies}, {times}\n{json.dumps(laps)}", flush=True)
+        laps.end("fine-tuning")
+        after = evaluate(model, test)
+        laps.end("evaluation")
+    return after
 
 
 def timed(model, images) -> float:
