@@ -9,7 +9,11 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "workflow/scripts/budama"
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/own_images.md")
 ROOMS = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
-OF_READERS = ("config/baselines/cicekler_resnet18.yaml", "config/scenarios/cicekler.yaml")  # files that they make
+OF_READERS = (
+    "config/baselines/cicekler_resnet18.yaml",
+    "config/scenarios/cicekler.yaml",
+    "load_example.py",
+)  # made by them
 
 
 def named(page: str) -> set[str]:

@@ -1,12 +1,20 @@
 """What a person is told when a run cannot be planned, or when one of its jobs has failed."""
 
+import shlex
 import subprocess
+import sys
 
 import pytest
 from configurations import write
 
+from budama import files
 from budama.errors import BudamaError
 from budama.jobs import failures, runs
+
+
+def python():
+    """The Python of a command for people, seen from the current folder."""
+    return shlex.quote(files.shown(sys.executable))
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +86,14 @@ def test_a_failed_job_is_told_with_its_log_and_its_command(tmp_path):
 def test_a_command_by_hand_names_the_configuration_in_place_of_the_spec(script, names, told):
     spec = '{"settings": {"ratio": 0.3}}'
     command = f"python workflow/scripts/{script}.py --spec '{spec}' --output out.json > logs/a.log 2>&1"
-    assert failures.by_hand(command, spec, **names) == f"python workflow/scripts/{script}.py {told} --output out.json"
+    by_hand = failures.by_hand(command, spec, **names)
+    assert by_hand == f"{python()} workflow/scripts/{script}.py {told} --output out.json"
 
 
 def test_a_command_without_a_spec_stays_as_it_is():
-    assert failures.by_hand("python index.py --output a.html > a.log 2>&1", "{}") == "python index.py --output a.html"
+    assert (
+        failures.by_hand("python index.py --output a.html > a.log 2>&1", "{}") == f"{python()} index.py --output a.html"
+    )
 
 
 def run(command: str) -> subprocess.CompletedProcess:

@@ -64,7 +64,16 @@ PAGES = [
 
 def render() -> str:
     """The page as Markdown."""
-    return INTRO + "".join(f"\n## {title}\n{''.join(_sections(schema.load(name), ''))}" for name, title in PAGES)
+    pages = (f"\n## {title}\n{''.join(_sections(schema.load(name), ''))}" for name, title in PAGES)
+    return "".join([INTRO, *pages, "\n## Methods: pruning.methods\n\n", *_methods()])
+
+
+def _methods() -> Iterator[str]:
+    """A table of the methods."""
+    yield "| method | reads | seeds differ | control | source |\n|---|---|---|---|---|\n"
+    for row in methods.METHODS.values():
+        seeded, control = ("yes" if fact else "" for fact in (row.seeded, row.control))
+        yield f"| `{row.name}` | {row.needs} | {seeded} | {control} | {row.paper} |\n"
 
 
 def names() -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from budama import files
 from budama.errors import BudamaError
 from budama.jobs import runs
 from budama.settings import stages
@@ -57,8 +58,13 @@ def by_hand(
     variant: str | None = None,
     seed: int | None = None,
 ) -> str:
-    """A stage's command with the names of its configuration in place of the spec, and without the log."""
+    """A stage's command with the names of its configuration in place of the spec, and without the log.
+
+    Jobs find `python` in a path that Snakemake set; the command of a person names this Python.
+    """
     command, _, _ = command.partition(" > ")
+    if command.startswith("python "):
+        command = shlex.quote(files.shown(sys.executable)) + command.removeprefix("python")
     names = _configuration(scenario, baseline)
     if _stage(command) in stages.VARIANT_STAGES:
         names += ["--variant", variant] if variant else []

@@ -80,8 +80,10 @@ def example_input(input_shape, batch: int = 1) -> torch.Tensor:
 
 
 def _torchvision(name: str, arguments: dict, weights: str | None, classes: int, input_shape) -> nn.Module:
-    import torchvision
-
+    try:
+        import torchvision
+    except ImportError:
+        raise BudamaError("model.source is torchvision, which is not installed here: pip install torchvision") from None
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise BudamaError(f"model.name: torchvision has no {name!r}; {did_you_mean(name, names, most=3)}")
