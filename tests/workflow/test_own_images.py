@@ -5,6 +5,7 @@ The model is the class below, the data are drawn here, and everything else is tw
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from itertools import product
@@ -149,7 +150,9 @@ def test_the_pruned_model_classifies_new_images_in_the_users_own_program(ours, t
         pattern(kind, rng).save(tmp_path / f"{number:02}.png")
     example = ours / "results/scenarios/DESENLER/wanda/seed-0/export/load_example.py"
     images = sorted(tmp_path.glob("*.png"))
-    done = subprocess.run([sys.executable, example, *images], cwd=ours, capture_output=True, text=True, check=True)
+    installed = {**os.environ, "PYTHONPATH": str(chain.ROOT / "workflow/scripts")}
+    command = [sys.executable, example, *images]
+    done = subprocess.run(command, cwd=ours, env=installed, capture_output=True, text=True, check=True)
     told = [line.split("  ")[1].rsplit(" ", 2)[0].strip() for line in done.stdout.splitlines()]
     right = sum(one == kind for one, kind in zip(told, CLASSES * 3, strict=True))
     assert right > len(images) / 2, done.stdout
