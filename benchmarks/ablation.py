@@ -27,8 +27,8 @@ from budama.data.dataset import open_data
 from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint
 from budama.pruning import calibration, pruner
-from budama.results.significance import mean_interval
 from budama.settings import stages
+from budama.significance.intervals import mean_interval
 from budama.training import loop
 
 METHODS = ("coverage", "wanda", "magnitude", "taylor")

@@ -31,7 +31,7 @@ def sample() -> dict:
 def single(ratio: float = 0.3) -> dict:
     """The sample with one ratio alone."""
     content = sample()
-    for key in ("variants", "ranking", "comparisons"):
+    for key in ("variants", "ranking", "comparisons", "against_original"):
         content[key] = [entry for entry in content[key] if entry["ratio"] == ratio]
     content["pruning"]["ratio"] = ratio
     return content
@@ -75,14 +75,13 @@ def grid(
             ]
             row["per_class_change_points"] = [((7 * c + 3 * m) % 11 - 8) / 2 for c in range(classes)]
             rows.append(row)
-            ranking.append(
-                {"rank": m + 1, "ratio": ratio, "variants": [row["variant"]], "tie_p": None, "tie_p_holm": None}
-            )
+            ranking.append({"rank": m + 1, "ratio": ratio, "variants": [row["variant"]], "tie_p_holm": None})
     content["dataset"]["class_names"] = [f"class {c}" for c in range(classes)]
     return content | {
         "variants": rows,
         "ranking": ranking,
         "comparisons": [],
+        "against_original": [],
         "against_random": [],
         "seeds": list(range(seeds)),
     }

@@ -15,7 +15,7 @@ from reports import from_record
 
 from budama.errors import BudamaError
 from budama.reporting import contract
-from budama.results import aggregation, labels, rows, significance
+from budama.results import aggregation, labels, rows
 from budama.results.hits import packed, unpacked
 
 ROOT = Path(__file__).parents[1]
@@ -31,12 +31,14 @@ def row(results: dict, variant: str) -> dict:
     return next(one for one in results["variants"] if one["variant"] == variant)
 
 
-def test_a_row_is_the_mean_over_seeds_with_both_intervals(results):
+def test_a_row_is_the_mean_over_seeds_with_an_interval_over_seeds_and_images(results):
     wanda = row(results, "wanda")
     accuracies = [100 * drawn(f"wanda/seed-{seed}", TEST, SHARE["wanda"]).mean() for seed in SEEDS]
     assert wanda["accuracy_percent"] == pytest.approx(np.mean(accuracies))
-    assert wanda["accuracy_interval"] == pytest.approx(significance.mean_interval(accuracies))
-    assert wanda["accuracy_bootstrap"][0] < wanda["accuracy_percent"] < wanda["accuracy_bootstrap"][1]
+    low, high = wanda["accuracy_interval"]
+    assert low < min(accuracies) <= max(accuracies) < high
+    assert wanda["accuracy_interval_over"] == "seeds"
+    assert results["baseline"]["accuracy_interval_over"] == "images"
     assert [seed["seed"] for seed in wanda["seeds"]] == SEEDS
 
 
@@ -45,7 +47,10 @@ def test_changes_are_against_the_baseline_and_paired(results):
     assert wanda["accuracy_change_points"] == pytest.approx(wanda["accuracy_percent"] - baseline["accuracy_percent"])
     assert wanda["change_interval"][0] < wanda["accuracy_change_points"] < wanda["change_interval"][1]
     width = np.diff(wanda["change_interval"])
-    assert width < np.diff(wanda["accuracy_bootstrap"])
+    assert width < np.diff(wanda["accuracy_interval"])
+    claim = next(one for one in results["against_original"] if one["variant"] == "wanda")
+    assert wanda["change_interval"] == claim["interval"]
+    assert (claim["test"], claim["of"], claim["seeds"]) == ("two_level", "methods", 3)
     assert (wanda["parameters_change_percent"], wanda["size_change_percent"]) == pytest.approx((-20, -20))
     assert wanda["gmacs_change_percent"] == pytest.approx(-20)
     assert wanda["retention_percent"] == pytest.approx(100 * wanda["accuracy_percent"] / baseline["accuracy_percent"])
@@ -77,9 +82,10 @@ def test_accuracy_of_each_class_and_its_change(results):
 
 def test_close_methods_tie_and_random_is_apart(results):
     assert [set(group["variants"]) for group in results["ranking"]] == [{"magnitude", "wanda"}, {"random"}]
-    assert results["ranking"][0]["tie_p"] > 0.05
+    tied = next(pair for pair in results["comparisons"] if {pair["a"], pair["b"]} == {"magnitude", "wanda"})
+    assert results["ranking"][0]["tie_p_holm"] == tied["p_holm"] > 0.05
     assert len(results["comparisons"]) == 3
-    assert {pair["test"] for pair in results["comparisons"]} == {"mcnemar"}
+    assert {pair["test"] for pair in results["comparisons"]} == {"two_level"}
 
 
 def test_methods_are_held_against_random_before_fine_tuning(results):
@@ -154,7 +160,7 @@ def test_results_have_the_keys_of_the_sample_that_reports_are_built_on(results):
     assert set(results["variants"][0]) == set(sample["variants"][0])
     for part in ("fate", "latency", "throughput"):
         assert set(row(results, "wanda")[part]) == set(sample["variants"][0][part]), part
-    for part in ("ranking", "comparisons", "against_random"):
+    for part in ("ranking", "comparisons", "against_original", "against_random"):
         assert set(results[part][0]) == set(sample[part][0]), part
 
 

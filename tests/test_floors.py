@@ -11,13 +11,13 @@ LIBRARY = Path(__file__).parents[1] / "workflow/scripts/budama"
 GROUND = ("errors", "files", "machine", "methods", "progress", "slow_imports")
 FLOORS = (
     GROUND,
-    ("data",),
+    ("data", "significance"),
     ("settings", "networks", "reporting"),
     ("jobs", "results"),
     ("measuring",),
     ("pruning", "training"),
 )
-WITHOUT_TORCH = ("settings", "reporting", "results", "jobs")
+WITHOUT_TORCH = ("significance", "settings", "reporting", "results", "jobs")
 MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py")
 
 

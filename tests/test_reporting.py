@@ -53,7 +53,7 @@ def leaders(p: float, distinguishable: bool) -> dict:
     for method, accuracy in (("magnitude", 92.0), ("taylor", 91.5), ("coverage", 80.0)):
         by[method]["accuracy_percent"] = accuracy
     a, b, c = (by[m]["variant"] for m in ("magnitude", "taylor", "coverage"))
-    pair = {"ratio": 0.3, "p": p, "p_holm": p, "distinguishable": distinguishable, "test": "mcnemar"}
+    pair = content["comparisons"][0] | {"p": p, "p_holm": p, "distinguishable": distinguishable}
     far = pair | {"p": 1e-9, "p_holm": 1e-9, "distinguishable": True}
     content["comparisons"] = [
         pair | {"a": a, "b": b, "difference_points": 0.5},
@@ -64,14 +64,17 @@ def leaders(p: float, distinguishable: bool) -> dict:
     content["ranking"], rank = [], 1
     for group in groups:
         tie = p if len(group) > 1 else None
-        content["ranking"].append({"rank": rank, "ratio": 0.3, "variants": group, "tie_p": tie, "tie_p_holm": tie})
+        content["ranking"].append({"rank": rank, "ratio": 0.3, "variants": group, "tie_p_holm": tie})
         rank += len(group)
     return content
 
 
 def test_nothing_is_called_best_inside_the_noise():
     text = said(leaders(0.4, False))
-    assert "Magnitude** ya da **Taylor** seçilebilir: ikisi ayırt edilemez (%92.00 ve %91.50; p = 0.40)" in text
+    assert (
+        "Magnitude** ya da **Taylor** seçilebilir: ikisi ayırt edilemez (%92.00 ve %91.50; Holm düzeltmeli p = 0.40"
+        in text
+    )
     assert "En yüksek doğruluk (%92.00)" not in text
     assert "**Magnitude Pruning:** En iyi doğruluk-verimlilik dengesi" not in text
 
@@ -79,7 +82,7 @@ def test_nothing_is_called_best_inside_the_noise():
 def test_a_clear_leader_is_named_with_its_p():
     text = said(leaders(0.002, True))
     assert "Doğruluk için **Magnitude** seçilmelidir" in text
-    assert "Taylor'dan (%91.50) farkı gürültünün dışındadır (p = 0.002)" in text
+    assert "Taylor'dan (%91.50) farkı rastlantıyla açıklanamaz (Holm düzeltmeli p = 0.002)" in text
     assert "**1.** **Magnitude Pruning** - En yüksek doğruluk (%92.00)" in text
     assert "**2.** **Taylor Pruning** - İkinci en yüksek doğruluk (%91.50)" in text
 
@@ -91,16 +94,10 @@ def test_without_tests_of_differences_no_leader_is_claimed():
     assert "seçilmelidir: %" not in text
 
 
-def test_a_tie_by_correction_alone_says_so():
-    content = leaders(0.03, False)
-    content["ranking"][0]["tie_p_holm"] = 0.09
-    assert "ayırt edilemez (%92.00 ve %91.50; Holm düzeltmeli p = 0.090)" in said(content)
-
-
 def test_a_group_whose_members_differ_among_themselves_is_not_called_indistinguishable():
     content = leaders(0.4, False)
     names = [row["variant"] for row in sorted(content["variants"], key=lambda r: -r["accuracy_percent"])]
-    content["ranking"] = [{"rank": 1, "ratio": 0.3, "variants": names, "tie_p": 0.1, "tie_p_holm": 0.1}]
+    content["ranking"] = [{"rank": 1, "ratio": 0.3, "variants": names, "tie_p_holm": 0.1}]
     assert "Hiçbiri ilkinden ayırt edilemez" in said(content)
 
 
@@ -108,49 +105,29 @@ def test_a_group_whose_members_differ_among_themselves_is_not_called_indistingui
     ("interval", "sentence"),
     [
         ([-0.9, -0.2], "kaybı ölçülebilir büyüklüktedir"),
-        ([-0.3, 0.2], "ile orijinal ayırt edilemez"),
+        ([-0.3, 0.2], "ile orijinal arasında fark gösterilemedi"),
         ([0.1, 0.6], "orijinalin üstüne çıktı"),
     ],
 )
 def test_the_leader_is_set_against_the_original(interval, sentence):
     content = leaders(0.4, False)
-    for row in content["variants"]:
-        row["change_interval"] = interval
+    for claim in content["against_original"]:
+        claim |= {"difference_points": sum(interval) / 2, "interval": interval}
+        claim["distinguishable"] = not interval[0] < 0 < interval[1]
     assert sentence in said(content)
 
 
 def test_a_method_that_does_not_beat_random_is_named():
     content = single()
+    entry = content["against_random"][0]
     content["against_random"] = [
-        {
-            "variant": "wanda-0.3",
-            "stage": "reestimated",
-            "difference_points": 0.1,
-            "p": 0.4,
-            "p_holm": 0.4,
-            "difference_interval": [-0.5, 0.7],
-        },
-        {
-            "variant": "taylor-0.3",
-            "stage": "reestimated",
-            "difference_points": 5.0,
-            "p": 1e-5,
-            "p_holm": 1e-5,
-            "difference_interval": [4, 6],
-        },
-        {
-            "variant": "coverage-0.3",
-            "stage": "reestimated",
-            "difference_points": -4,
-            "p": 1.0,
-            "p_holm": 1.0,
-            "difference_interval": [-5, -3],
-        },
+        entry | {"variant": f"{method}-0.3", "difference_points": gap, "p_holm": p, "distinguishable": p < 0.05}
+        for method, gap, p in (("wanda", 0.1, 0.4), ("taylor", 5.0, 1e-5), ("coverage", -4, 1e-5))
     ]
     text = said(content)
-    assert "Wanda rastgele budamadan ayırt edilemedi" in text
-    assert "Taylor geçti (+5.00 puan; p < 0.001)" in text
-    assert "Coverage rastgele budamadan daha düşük kaldı (-4.00 puan)" in text
+    assert "Fine-tuning öncesinde Wanda rastgele budamadan ayırt edilemedi" in text
+    assert "Taylor geçti (+5.00 puan; Holm düzeltmeli p < 0.001)" in text
+    assert "Coverage rastgele budamadan daha düşük kaldı (-4.00 puan; Holm düzeltmeli p < 0.001)" in text
 
 
 def test_batchnorm_may_gain_or_cost():

@@ -61,7 +61,7 @@ def test_methods_are_described_as_in_the_reference(ts3):
 
 def test_the_ranking_is_a_tie_where_the_reference_ranked_noise(ts3):
     ranking = section(ts3, "Performans Sıralaması")
-    tie = "En yüksek doğruluk; ayırt edilemez (%75.55 ve %75.54; p = 0.97)"
+    tie = "En yüksek doğruluk; ayırt edilemez (%75.55 ve %75.54; Holm düzeltmeli p = 0.97)"
     assert f"**1–2.** **Magnitude Pruning** ve **Taylor Pruning** - {tie}" in ranking
     assert "**3.** **Wanda Pruning** - Üçüncü sırada (%74.50)" in ranking
     assert "**4.** **Coverage Pruning** - En düşük doğruluk (%72.13)" in ranking
@@ -71,8 +71,8 @@ def test_the_comparison_with_ts2_names_what_differed(ts3):
     text = section(ts3, "TS2 ile Karşılaştırma")
     assert "TS3'te daha düşük pruning oranı (%10 vs %20) ve daha uzun fine-tuning (10 vs 5 epoch) kullanıldı" in text
     assert (
-        "TS3'te klasik yöntemler (Magnitude, Taylor) modern yöntemlerden (Wanda, Coverage) daha yüksek doğruluk verdi"
-        in text
+        "TS3'te klasik yöntemlerle budanan modeller (Magnitude, Taylor) modern yöntemlerle budananlardan "
+        "(Wanda, Coverage) daha yüksek doğruluk verdi" in text
     )
 
 

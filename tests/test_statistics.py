@@ -1,25 +1,19 @@
-"""Intervals and tests against textbook values, against slow direct computations, and against the recorded TS3."""
-
-from fractions import Fraction
-from math import comb
+"""What may be said of variants: pairs, ranks, the original, the random control, other scenarios, intervals."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from budama.results.significance import (
+from budama.significance import intervals
+from budama.significance.differences import (
     Candidate,
     against_random,
-    better_p,
-    bootstrap_percent,
-    combine,
+    between_runs,
     compare,
-    holm,
-    mcnemar_p,
-    mean_interval,
     rank,
-    two_proportion_p,
+    to_original,
 )
 
 TS3 = {"coverage": 72.13, "wanda": 74.50, "magnitude": 75.55, "taylor": 75.54}
@@ -33,125 +27,68 @@ def recorded(accuracies: dict[str, float], images: int = 49_997) -> list[Candida
     return [Candidate(name, 0.1, accuracy, images) for name, accuracy in accuracies.items()]
 
 
-def direct_mcnemar(only_a: int, only_b: int) -> float:
-    n = only_a + only_b
-    tail = sum(Fraction(comb(n, k), 2**n) for k in range(min(only_a, only_b) + 1))
-    return float(min(Fraction(1), 2 * tail))
+def trained(name: str, *models: np.ndarray, seeded: bool = False) -> Candidate:
+    mean = 100 * float(np.mean([one.mean() for one in models]))
+    return Candidate(name, 0.3, mean, len(models[0]), dict(enumerate(models)), seeded)
 
 
-def test_seed_interval_is_students_t():
-    low, high = mean_interval([74.0, 75.0, 76.0])
-    assert (low, high) == pytest.approx((75 - 4.302653 / 3**0.5, 75 + 4.302653 / 3**0.5), abs=1e-5)
-
-
-def test_one_seed_has_no_interval():
-    assert mean_interval([75.0]) is None
-
-
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (5, 5), (3, 12), (40, 25), (120, 60)])
-def test_mcnemar_equals_the_direct_binomial_sum(only_a, only_b):
-    a = np.r_[np.ones(only_a, bool), np.zeros(only_b, bool), np.ones(30, bool)]
-    b = np.r_[np.zeros(only_a, bool), np.ones(only_b, bool), np.ones(30, bool)]
-    assert mcnemar_p(a, b) == pytest.approx(direct_mcnemar(only_a, only_b), rel=1e-9)
-    assert mcnemar_p(b, a) == mcnemar_p(a, b)
-
-
-def test_the_one_sided_test_favours_only_the_better_model():
-    good, bad = hits(400, 300), hits(400, 270)
-    assert better_p(good, bad) == pytest.approx(2.0**-30)
-    assert better_p(bad, good) == 1.0
-
-
-def test_hits_on_different_images_are_never_compared():
-    with pytest.raises(ValueError, match="different images"):
-        mcnemar_p(hits(10, 5), hits(11, 5))
-
-
-def test_bootstrap_equals_resampling_image_by_image():
-    rng = np.random.default_rng(3)
-    values = rng.random(500) < 0.8
-    slow = [100 * rng.choice(values, 500).mean() for _ in range(4000)]
-    assert bootstrap_percent(values) == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.25)
-
-
-def test_bootstrap_of_a_paired_difference_is_narrower_than_of_the_accuracy():
-    rng = np.random.default_rng(4)
-    base = rng.random(10_000) < 0.9
-    pruned = base ^ (rng.random(10_000) < 0.02)
-    low, high = bootstrap_percent(pruned.astype(float) - base)
-    wide_low, wide_high = bootstrap_percent(pruned)
-    assert high - low < 0.6 * (wide_high - wide_low)
-    assert low < 100 * (pruned.mean() - base.mean()) < high
-
-
-def test_bootstrap_intervals_cover_the_truth_about_95_times_in_100():
-    rng = np.random.default_rng(5)
-    covered = 0
-    for trial in range(300):
-        low, high = bootstrap_percent(rng.random(400) < 0.7, seed=trial)
-        covered += low <= 70 <= high
-    assert 0.91 <= covered / 300 <= 0.985
-
-
-def test_the_same_seed_gives_the_same_interval():
-    values = hits(1000, 700)
-    assert bootstrap_percent(values, seed=1) == bootstrap_percent(values, seed=1)
-
-
-def test_combined_p_is_twice_the_median_and_at_most_one():
-    assert combine([0.01, 0.02, 0.5]) == pytest.approx(0.04)
-    assert combine([0.9, 0.8, 0.7]) == 1.0
-    assert combine([0.03]) == 0.03
-
-
-def test_combined_p_is_valid_when_all_seeds_agree_completely():
-    p = np.random.default_rng(6).random(4000)
-    claimed = np.mean([combine([x, x, x]) < 0.05 for x in p])
-    assert claimed <= 0.05
-
-
-def test_holm_matches_the_worked_example():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
+# Pairs and ranks ------------------------------------------------------------------------------------------------------
 
 
 def test_ts3_ranks_magnitude_and_taylor_as_a_tie_and_wanda_and_coverage_apart():
     candidates = recorded(TS3)
-    groups = rank(candidates, compare(candidates))
+    comparisons = compare(candidates)
+    groups = rank(candidates, comparisons)
     assert [(g["rank"], g["variants"]) for g in groups] == [
         (1, ["magnitude", "taylor"]),
         (3, ["wanda"]),
         (4, ["coverage"]),
     ]
-    assert groups[0]["tie_p"] == pytest.approx(0.97, abs=0.01)
-    assert groups[1]["tie_p"] is None
+    assert groups[0]["tie_p_holm"] == pytest.approx(0.97, abs=0.01)
+    assert groups[1]["tie_p_holm"] is None
+    assert {(c["of"], c["test"], c["seeds"]) for c in comparisons} == {("models", "two_proportion", 1)}
 
 
-def test_two_proportions_match_the_formula():
-    p1, p2, n = 0.7555, 0.7450, 49_997
-    pooled = (p1 + p2) / 2
-    z = (p1 - p2) / (pooled * (1 - pooled) * 2 / n) ** 0.5
-    from scipy.stats import norm
+def test_one_seed_speaks_of_models_and_two_of_methods():
+    a, b = hits(10_000, 9000), hits(10_000, 8975)
+    single = compare([trained("a", a), trained("b", b)])[0]
+    assert (single["of"], single["test"], single["distinguishable"]) == ("models", "mcnemar", True)
+    assert single["difference_points"] == pytest.approx(0.25)
+    both = compare([trained("a", a, hits(10_000, 8960)), trained("b", b, hits(10_000, 8990))])[0]
+    assert (both["of"], both["test"], both["distinguishable"]) == ("methods", "two_level", False)
 
-    assert two_proportion_p(75.55, 74.50, n) == pytest.approx(2 * norm.sf(z), rel=0.01)
-    assert two_proportion_p(100, 100, 50) == 1.0
+
+def test_a_method_with_one_model_is_held_against_all_models_of_the_other():
+    many, one = trained("a", hits(5000, 4500), hits(5000, 4510), hits(5000, 4490)), trained("b", hits(5000, 4000))
+    pair = compare([one, many])[0]
+    assert (pair["a"], pair["of"], pair["test"]) == ("a", "models", "two_level")
+    assert pair["difference_points"] == pytest.approx(many.accuracy_percent - one.accuracy_percent)
+    assert pair["distinguishable"]
 
 
 def test_paired_hits_tell_apart_what_two_percentages_cannot():
-    images = 10_000
-    a = hits(images, 9000)
-    b = a & ~(np.arange(images) < 25)
-    paired = [Candidate("a", 0.1, 90.0, images, {0: a}), Candidate("b", 0.1, 89.75, images, {0: b})]
-    assert compare(paired)[0].distinguishable
-    assert compare(paired)[0].test == "mcnemar"
-    assert not compare(recorded({"a": 90.0, "b": 89.75}, images))[0].distinguishable
+    assert not compare(recorded({"a": 90.0, "b": 89.75}, 10_000))[0]["distinguishable"]
+
+
+def test_the_p_of_a_tie_is_the_corrected_p_of_the_pair():
+    rng = np.random.default_rng(1)
+    easy = rng.random(2000)
+    own = [
+        trained(n, *(easy + 0.1 * rng.random(2000) < t for _ in range(3)))
+        for n, t in (("a", 0.95), ("b", 0.948), ("c", 0.8))
+    ]
+    comparisons = compare(own)
+    group = rank(own, comparisons)[0]
+    pair = next(c for c in comparisons if {c["a"], c["b"]} == set(group["variants"]))
+    assert len(group["variants"]) == 2
+    assert group["tie_p_holm"] == pair["p_holm"] >= pair["p"]
 
 
 def test_variants_of_different_ratios_are_not_compared_and_holm_counts_pairs_of_one_ratio():
     candidates = [Candidate(f"m{i}-{r}", r, 80 + i / 100, 1000) for r in (0.1, 0.3) for i in range(3)]
     comparisons = compare(candidates)
     assert len(comparisons) == 6
-    assert all(c.a.split("-")[1] == c.b.split("-")[1] for c in comparisons)
+    assert all(c["a"].split("-")[1] == c["b"].split("-")[1] for c in comparisons)
     assert [g["ratio"] for g in rank(candidates, comparisons)] == [0.1, 0.3]
 
 
@@ -172,12 +109,118 @@ def test_every_variant_is_ranked_exactly_once(accuracies, images):
     assert [g["rank"] for g in groups] == [1 + names.index(g["variants"][0]) for g in groups]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(700, 1000), min_size=2, max_size=6), st.integers(1, 3), st.integers(0, 2**16))
+def test_an_interval_excludes_zero_exactly_where_a_difference_is_claimed(right, seeds, draw):
+    rng = np.random.default_rng(draw)
+    easy = rng.random(1000)
+    candidates = [
+        trained(f"m{i}", *(easy + 0.05 * rng.random(1000) < r / 1000 for _ in range(seeds)))
+        for i, r in enumerate(right)
+    ]
+    for claim in compare(candidates):
+        low, high = claim["interval"]
+        assert (low > 0 or high < 0) == claim["distinguishable"]
+
+
+# The original, the random control, another scenario -------------------------------------------------------------------
+
+
+def test_variants_are_held_against_the_original_by_the_same_rule_and_correction():
+    rng = np.random.default_rng(2)
+    easy = rng.random(4000)
+    original = Candidate("baseline", None, 90, 4000, {0: easy < 0.9})
+    same, worse = (
+        trained(n, *(easy + 0.02 * rng.random(4000) < t for _ in range(3)))
+        for n, t in (("same", 0.91), ("worse", 0.85))
+    )
+    claims = {claim["variant"]: claim for claim in to_original([same, worse], original)}
+    assert not claims["same"]["distinguishable"]
+    assert claims["worse"]["distinguishable"]
+    assert claims["worse"]["interval"][1] < 0
+    before = 100 * original.hits[0].mean()
+    assert claims["worse"]["difference_points"] == pytest.approx(worse.accuracy_percent - before)
+    assert {claim["of"] for claim in claims.values()} == {"methods"}
+    assert max(claim["p_holm"] / claim["p"] for claim in claims.values()) == pytest.approx(2)
+
+
+def test_one_model_against_the_original_is_a_claim_of_models():
+    claim = to_original([trained("a", hits(1000, 900))], Candidate("o", None, 95, 1000, {3: hits(1000, 950)}))[0]
+    assert (claim["of"], claim["test"], claim["difference_points"]) == ("models", "mcnemar", pytest.approx(-5))
+
+
 def test_a_method_like_random_does_not_beat_it_and_a_better_one_does():
     rng = np.random.default_rng(7)
-    random = [rng.random(2000) < 0.6 for _ in range(3)]
-    rows = against_random({"wanda": rng.random(2000) < 0.8, "lucky": rng.random(2000) < 0.6}, random)
-    wanda, lucky = rows
-    assert wanda["p_holm"] < 1e-6
+    random = {seed: rng.random(2000) < 0.6 for seed in range(3)}
+    own = {"wanda": rng.random(2000) < 0.8, "lucky": rng.random(2000) < 0.6, "worse": rng.random(2000) < 0.4}
+    wanda, lucky, worse = against_random(own, random)
+    assert wanda["distinguishable"]
     assert wanda["difference_points"] == pytest.approx(20, abs=3)
-    assert wanda["difference_interval"][0] < wanda["difference_points"] < wanda["difference_interval"][1]
-    assert lucky["p_holm"] > 0.05
+    assert wanda["random_percent"] == pytest.approx(60, abs=2)
+    assert not lucky["distinguishable"]
+    assert worse["distinguishable"]
+    assert worse["interval"][1] < 0
+
+
+def test_beating_one_lucky_draw_of_random_pruning_is_not_beating_random_pruning():
+    """Random pruning that scatters widely: one of its draws is beaten beyond doubt, the control is not."""
+    random = {0: hits(2000, 800), 1: hits(2000, 1500), 2: hits(2000, 1150)}
+    own = hits(2000, 1200)
+    assert not against_random({"a": own}, random)[0]["distinguishable"]
+    single = against_random({"a": own}, {0: random[0]})[0]
+    assert (single["of"], single["distinguishable"]) == ("models", True)
+
+
+def test_scenarios_that_ran_apart_are_compared_as_independent_runs():
+    here, there = [90.0, 90.4, 89.8], [88.0, 88.3, 87.9]
+    far, near, one = between_runs([(here, there), (here, [90.1, 90.0, 90.3]), ([75.55], [74.5])], 10_000)
+    assert (far["of"], far["distinguishable"]) == ("methods", True)
+    assert not near["distinguishable"]
+    assert (one["of"], one["test"]) == ("models", "two_proportion")
+
+
+# Intervals ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_model_has_wilson_s_interval():
+    assert intervals.single_percent(hits(10, 8)) == pytest.approx([49.02, 94.33], abs=0.01)
+
+
+@pytest.mark.parametrize("models", [(100, 100, 100), (0, 0), (100, 3), (50,), (99, 100)])
+def test_no_interval_leaves_0_to_100_or_is_certain(models):
+    one = trained("a", *(hits(100, right) for right in models))
+    low, high = intervals.accuracy_percent(one, [one])
+    assert 0 <= low < high <= 100
+    assert low <= one.accuracy_percent <= high
+
+
+def test_an_interval_over_seeds_is_wider_than_over_images_alone():
+    one = trained("a", hits(1000, 900), hits(1000, 950), hits(1000, 860))
+    low, high = intervals.accuracy_percent(one, [one])
+    narrow = intervals.single_percent(one.hits[0])
+    assert high - low > narrow[1] - narrow[0]
+
+
+def test_other_methods_tell_how_much_seeds_vary():
+    """Three seeds that happen to agree are not taken for certainty where the seeds of other methods differ."""
+    agreeing = trained("a", *(hits(10_000, 9000 + i) for i in range(3)))
+    others = [trained(n, *(hits(10_000, 9000 + 60 * i) for i in (-1, 0, 1))) for n in "bc"]
+    alone, pooled = (intervals.accuracy_percent(agreeing, every) for every in ([agreeing], [agreeing, *others]))
+    assert pooled[1] - pooled[0] > alone[1] - alone[0]
+
+
+def test_intervals_cover_the_truth_about_95_times_in_100():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(200):
+        models = [rng.random(2000) < 0.8 + rng.normal(0, 0.01) for _ in range(3)]
+        one = trained("a", *models)
+        low, high = intervals.accuracy_percent(one, [one])
+        covered += low <= 80 <= high
+    assert covered >= 184
+
+
+def test_student_s_interval_of_values_by_seed():
+    low, high = intervals.mean_interval([74.0, 75.0, 76.0])
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 2, 75, 1 / 3**0.5))
+    assert intervals.mean_interval([75.0]) is None

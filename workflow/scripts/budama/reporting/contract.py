@@ -6,12 +6,14 @@ this. Every key is always there; a value that nobody measured is None.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from budama.reporting.row import Baseline, Control, Interval, Row, Unavailable
+from budama.significance.claims import AgainstOriginal, AgainstRandom, Comparison, Group
 
 
 class Recorded(TypedDict):
@@ -94,42 +96,6 @@ class Widths(TypedDict):
     round_to: int
 
 
-class Group(TypedDict):
-    """Variants of one ratio that cannot be told apart from the first; `rank` is the first's place."""
-
-    rank: int
-    ratio: float | None
-    variants: list[str]
-    tie_p: float | None
-    tie_p_holm: float | None
-
-
-class Comparison(TypedDict):
-    """The test of two variants of one ratio; `a` is the more accurate."""
-
-    a: str
-    b: str
-    ratio: float | None
-    difference_points: float
-    p: float
-    p_holm: float
-    distinguishable: bool
-    test: str
-
-
-class AgainstRandom(TypedDict):
-    """A variant against pruning at random, before fine-tuning."""
-
-    variant: str
-    stage: str
-    difference_points: float
-    difference_interval: Interval | None
-    random_percent: float
-    alternative: str
-    p: float
-    p_holm: float
-
-
 class Controls(TypedDict):
     aa: Control | None
 
@@ -151,12 +117,36 @@ class Content(TypedDict):
     variants: list[Row | Unavailable]
     ranking: list[Group]
     comparisons: list[Comparison]
+    against_original: list[AgainstOriginal]
     against_random: list[AgainstRandom]
     controls: Controls
     warnings: list[dict[str, Any]]
     environment: dict[str, Any]
     date: str | None
     configuration: dict[str, Any]
+
+
+# Keys that results of earlier versions lack, and what they have instead.
+LATER: dict[str, Any] = {
+    "against_original": [],
+    **dict.fromkeys(("accuracy_interval", "accuracy_interval_over", "change_interval", "tie_p_holm")),
+    **dict.fromkeys(("interval", "distinguishable", "of", "seeds")),
+}
+
+
+def complete(value: object, kind: Any = Content) -> None:
+    """Put into results of earlier versions the keys of this one that they lack."""
+    if isinstance(value, dict) and is_typeddict(kind):
+        for key, hint in _hints(kind).items():
+            if key in LATER and key not in value and key in kind.__required_keys__:
+                value[key] = copy.copy(LATER[key])
+            complete(value.get(key), hint)
+    elif isinstance(kind, UnionType):
+        for one in get_args(kind):
+            complete(value, one)
+    elif isinstance(value, list) and get_origin(kind) is list:
+        for item in value:
+            complete(item, get_args(kind)[0])
 
 
 def missing(value: object, kind: Any = Content, path: str = "") -> Iterator[str]:

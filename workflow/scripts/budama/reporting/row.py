@@ -121,9 +121,9 @@ class _Measured(TypedDict):
     """What all rows have in common."""
 
     variant: str
-    accuracy_interval: Interval | None  # over seeds
-    accuracy_bootstrap: Interval | None  # over test images
-    change_interval: Interval | None
+    accuracy_interval: Interval | None
+    accuracy_interval_over: Literal["seeds", "images"] | None  # seeds and images, or the images of one model
+    change_interval: Interval | None  # of the claim in `against_original`
     seeds: list[Seed]
     fate: Fate | None
     parameters: int | None

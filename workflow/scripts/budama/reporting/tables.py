@@ -92,14 +92,9 @@ def _notes(results: Results) -> list[Inline]:
     """Footnotes that hold for every table of the report: they stand under the last."""
     say, rows = results.language.say, results.rows
     notes = []
-    seeds, baseline = len(results.content["seeds"]), results.baseline
-    if any(row["accuracy_interval"] for row in rows):
-        mixed = baseline["accuracy_bootstrap"] and not baseline["accuracy_interval"]
-        notes.append(
-            say("comparison.notes.interval_mixed" if mixed else "comparison.notes.interval_seeds", seeds=seeds)
-        )
-    elif any(row["accuracy_bootstrap"] for row in rows):
-        notes.append(say("comparison.notes.interval_images"))
+    baseline, over = results.baseline, {row["accuracy_interval_over"] for row in rows}
+    if over & {"seeds", "images"}:
+        notes.append(say(f"comparison.notes.interval_{'seeds' if 'seeds' in over else 'images'}"))
     notes.append(say("comparison.notes.change"))
     notes.append(say("comparison.notes.size"))
     notes.append(say("comparison.notes.flops"))

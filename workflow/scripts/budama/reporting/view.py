@@ -10,10 +10,11 @@ from typing import Any, Literal, TypedDict
 from budama import files
 from budama.errors import BudamaError
 from budama.reporting import contract
-from budama.reporting.contract import Comparison, Content
+from budama.reporting.contract import AgainstOriginal, Comparison, Content
 from budama.reporting.inline import Inline
 from budama.reporting.language import Language
 from budama.reporting.row import Baseline, Control, Row, Unavailable
+from budama.significance.claims import Claim
 
 Cost = Literal["size_mib", "gmacs", "parameters"]
 _CHANGES: dict[Cost, Literal["size_change_percent", "gmacs_change_percent", "parameters_change_percent"]] = {
@@ -24,11 +25,10 @@ _CHANGES: dict[Cost, Literal["size_change_percent", "gmacs_change_percent", "par
 
 
 class Tied(TypedDict):
-    """Rows of one ratio that share a place in the ranking; the p values are those of the pair least alike."""
+    """Rows of one ratio that share a place in the ranking; the p is that of the one least like the first."""
 
     rank: int
     rows: list[Row]
-    tie_p: float | None
     tie_p_holm: float | None
 
 
@@ -48,6 +48,7 @@ class Results:
     def read(cls, path: str | Path, language: Language) -> Results:
         """The results in a file. Raises BudamaError where it is none."""
         content = files.read_json(path)
+        contract.complete(content)
         if missing := next(contract.missing(content), None):
             raise BudamaError(f"{path}: has no {missing}; it must be a results.json that the aggregate stage wrote")
         return cls(content, language)
@@ -151,15 +152,15 @@ class Results:
         return "fell" if interval[1] < min(low, 1) else "rose" if interval[0] > max(high, 1) else "equal"
 
     def interval(self, row: Row | Baseline) -> tuple[float, float] | None:
-        """The 95 % interval that tables show: over seeds where there are several, over test images otherwise."""
-        return _ends(row["accuracy_interval"] or row["accuracy_bootstrap"])
+        """The 95 % interval of a row's accuracy: over seeds and images, or over the images of one model."""
+        return _ends(row["accuracy_interval"])
 
     # Ranking ----------------------------------------------------------------------------------------------------------
 
     def ranking(self, ratio: float | None) -> list[Tied]:
         """The ranking of one ratio, best first."""
         groups: list[Tied] = [
-            {"rank": entry["rank"], "rows": rows, "tie_p": entry["tie_p"], "tie_p_holm": entry["tie_p_holm"]}
+            {"rank": entry["rank"], "rows": rows, "tie_p_holm": entry["tie_p_holm"]}
             for entry in self.content["ranking"]
             if (rows := [row for name in entry["variants"] if (row := self.row(name)) and row["ratio"] == ratio])
         ]
@@ -175,10 +176,20 @@ class Results:
                 return {**entry, "a": names[0], "b": names[1], "difference_points": -entry["difference_points"]}
         return None
 
+    def against_original(self, row: Row) -> AgainstOriginal | None:
+        """The test of a row against the model that was not pruned."""
+        return next((one for one in self.content["against_original"] if one["variant"] == row["variant"]), None)
+
+    @cached_property
+    def of_models(self) -> bool:
+        """Whether all that is claimed is claimed of single models: nothing was trained with several seeds."""
+        claims: list[Claim] = [*self.content["comparisons"], *self.content["against_original"]]
+        return not any(claim["of"] == "methods" for claim in claims)
+
     def distinguishable(self, first: Row, second: Row) -> bool:
         """Whether a test tells two variants apart."""
         tested = self.comparison(first, second)
-        return tested is not None and tested["distinguishable"]
+        return tested is not None and bool(tested["distinguishable"])
 
     def pairwise(self, rows: list[Row]) -> bool:
         """Whether no two of these rows can be told apart. In a rank group of three or more only the leader's pairs must
@@ -214,6 +225,13 @@ class Results:
         return (
             f"{self.short(row)} {self.language.share(row['ratio'])}" if self.grid and row["ratio"] else self.short(row)
         )
+
+    def kept(self, row: Row) -> Inline:
+        """What share of the original's accuracy is left; nothing is kept where there is more than there was."""
+        retention, change = row["retention_percent"], row["accuracy_change_points"]
+        if retention is None:
+            return self.language.say("names.kept.none")
+        return self.language.say(f"names.kept.{'above' if change > 0 else 'below'}", retention=retention, change=change)
 
     def reason(self, told: str) -> str:
         """Why a variant was not measured: in the report's language where the catalogue has it, else as `told`."""

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from budama.methods import METHODS
 from budama.networks import titles
-from budama.results import significance
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
 from budama.results.rows import change_percent, empty_row
+from budama.significance import differences, intervals
+from budama.significance.differences import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from budama.reporting.contract import AgainstRandom, Calibration, Comparison, Content, Counts, Dataset, Model
+    from budama.reporting.contract import Calibration, Content, Counts, Dataset, Model
     from budama.reporting.row import Baseline, Curve, Onnx, Row, Seed, Unavailable
     from budama.results.contracts import Benchmarked
+    from budama.significance.claims import AgainstOriginal, AgainstRandom
 
     Stage = Literal["as_pruned_percent", "reestimated_percent", "finetuned_percent"]
     Cost = Literal["parameters", "size_mib", "gmacs"]
@@ -45,7 +46,9 @@ def aggregate(measured: Measured) -> Content:
     baseline = _baseline_row(measured)
     rows = [_variant_row(measured, variant, baseline) for variant in settings["variants"]]
     candidates = [_candidate(measured, row) for row in rows if row["status"] == "ok"]
-    comparisons = significance.compare(candidates)
+    comparisons = differences.compare(candidates)
+    against_original = differences.to_original(candidates, _original(measured, baseline))
+    _add_intervals(rows, candidates, against_original)
     environment = {**benchmark["environment"], "threads": benchmark["threads"], **benchmark["clocks"]}
     return {
         "scenario": settings["scenario"],
@@ -60,8 +63,9 @@ def aggregate(measured: Measured) -> Content:
         "seeds": measured.seeds,
         "baseline": baseline,
         "variants": rows,
-        "ranking": significance.rank(candidates, comparisons),
-        "comparisons": [cast("Comparison", asdict(comparison)) for comparison in comparisons],
+        "ranking": differences.rank(candidates, comparisons),
+        "comparisons": comparisons,
+        "against_original": against_original,
         "against_random": _against_random(measured),
         "controls": benchmark["controls"],
         "warnings": [*measured.dataset["warnings"], *_warnings(measured, rows)],
@@ -83,7 +87,8 @@ def _baseline_row(measured: Measured) -> Baseline:
     row = {
         **empty_row("baseline", None, None),
         "accuracy_percent": own["accuracy_percent"],
-        "accuracy_bootstrap": list(significance.bootstrap_percent(hits)),
+        "accuracy_interval": intervals.single_percent(hits),
+        "accuracy_interval_over": "images",
         "seeds": [seed],
         **_cost(own, None),
         **_speed(own),
@@ -103,18 +108,14 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
     first = label_of(name, seeds[0])
     own, pruning = measured.benchmarked(first), measured.pruned(first)
     hits = np.mean([measured.hits(label_of(name, seed)) for seed in seeds], axis=0)
-    difference = hits - measured.hits("baseline")
     per_seed = [_seed_row(measured, name, seed) for seed in seeds]
     accuracies = [row["accuracy_percent"] for row in per_seed]
-    accuracy, interval = float(np.mean(accuracies)), significance.mean_interval(accuracies)
+    accuracy = float(np.mean(accuracies))
     classes, before = _per_class(hits, measured), baseline["per_class_accuracy_percent"] or []
     row: dict[str, Any] = {
         **empty,
         "accuracy_percent": accuracy,
-        "accuracy_interval": list(interval) if interval else None,
-        "accuracy_bootstrap": list(significance.bootstrap_percent(hits)),
         "accuracy_change_points": accuracy - baseline["accuracy_percent"],
-        "change_interval": list(significance.bootstrap_percent(difference)),
         "retention_percent": 100 * accuracy / baseline["accuracy_percent"] if baseline["accuracy_percent"] else None,
         "seeds": per_seed,
         "fate": {
@@ -206,10 +207,27 @@ def _per_class(hits: np.ndarray, measured: Measured) -> list[float | None]:
     return [100 * float(r) / int(n) if n else None for r, n in zip(right, images)]
 
 
-def _candidate(measured: Measured, row: Row) -> significance.Candidate:
+def _candidate(measured: Measured, row: Row) -> Candidate:
     hits = {seed: measured.hits(label_of(row["variant"], seed)) for seed in measured.measured_seeds(row["variant"])}
-    images = len(measured.labels)
-    return significance.Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images, hits)
+    images, seeded = len(measured.labels), METHODS[row["method"]].seeded
+    return Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images, hits, seeded)
+
+
+def _original(measured: Measured, baseline: Baseline) -> Candidate:
+    """The model that was not pruned: one model, whatever the seeds of the variants."""
+    hits = {baseline["seeds"][0]["seed"]: measured.hits("baseline")}
+    return Candidate("baseline", None, baseline["accuracy_percent"], len(measured.labels), hits)
+
+
+def _add_intervals(
+    rows: list[Row | Unavailable], candidates: list[Candidate], against_original: list[AgainstOriginal]
+) -> None:
+    """Each row's intervals, which depend on the other variants of its ratio."""
+    changes = {claim["variant"]: claim["interval"] for claim in against_original}
+    for row, one in zip((row for row in rows if row["status"] == "ok"), candidates):
+        row["accuracy_interval"] = intervals.accuracy_percent(one, [x for x in candidates if x.ratio == one.ratio])
+        row["accuracy_interval_over"] = "seeds" if len(one.hits) > 1 else "images"
+        row["change_interval"] = changes[one.name]
 
 
 def _against_random(measured: Measured) -> list[AgainstRandom]:
@@ -220,10 +238,10 @@ def _against_random(measured: Measured) -> list[AgainstRandom]:
         own = [variant for variant in variants if variant["ratio"] == ratio]
         random = [v["name"] for v in own if METHODS[v["method"]].reference]
         others = [v["name"] for v in own if not METHODS[v["method"]].control and measured.measured_seeds(v["name"])]
-        drawn = [_selection_hits(measured, name, seed) for name in random for seed in measured.measured_seeds(name)]
+        drawn = {s: _selection_hits(measured, name, s) for name in random for s in measured.measured_seeds(name)}
         if drawn and others:
             hits = {name: _selection_hits(measured, name, measured.measured_seeds(name)[0]) for name in others}
-            rows += significance.against_random(hits, drawn)
+            rows += differences.against_random(hits, drawn)
     return rows
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, cast
 
-from budama.reporting.contract import Comparison, Content, Finetune, Pruning
+from budama.reporting.contract import Content, Finetune, Pruning
 from budama.reporting.row import Baseline, Row
-from budama.results import significance
 from budama.results.rows import change_percent, empty_row
+from budama.significance import differences
+from budama.significance.differences import Candidate
 
 
 def aggregate(settings: dict[str, Any]) -> Content:
@@ -23,10 +23,9 @@ def aggregate(settings: dict[str, Any]) -> Content:
         for one in settings["variants"]
     ]
     images, size = record["validation_samples"], record["image_size"]
-    candidates = [
-        significance.Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images or 0) for row in rows
-    ]
-    comparisons = significance.compare(candidates) if images else []
+    candidates = [Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images or 0) for row in rows]
+    original = Candidate("baseline", None, baseline["accuracy_percent"], images or 0)
+    comparisons = differences.compare(candidates) if images else []
     timed = baseline["latency_ms"] is not None or any(row["latency_ms"] is not None for row in rows)
     pruning = {**dict.fromkeys(Pruning.__annotations__), **record["pruning"], "methods": list(record["methods"])}
     finetune = {**dict.fromkeys(Finetune.__annotations__), "epochs": record["finetune_epochs"]}
@@ -62,8 +61,9 @@ def aggregate(settings: dict[str, Any]) -> Content:
         "seeds": [],
         "baseline": baseline,
         "variants": [*rows],
-        "ranking": significance.rank(candidates, comparisons),
-        "comparisons": [cast(Comparison, asdict(comparison)) for comparison in comparisons],
+        "ranking": differences.rank(candidates, comparisons),
+        "comparisons": comparisons,
+        "against_original": differences.to_original(candidates, original) if images else [],
         "against_random": [],
         "controls": {"aa": None},
         "warnings": [{"code": "timings_not_comparable"}] if timed and not record["timings_comparable"] else [],

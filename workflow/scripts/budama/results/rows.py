@@ -26,8 +26,8 @@ _COLUMNS: dict[str, str | tuple[str, int]] = {
     **{key: key for key in ("parameters", "parameters_change_percent", "size_mib", "size_change_percent")},
     **{key: key for key in ("gmacs", "gmacs_change_percent", "channels_removed_percent", "latency_ms")},
     **{key: key for key in ("peak_memory_mib", "energy_mj_per_image", "rank", "seeds")},
-    **_ends("accuracy_seeds", "accuracy_interval"),
-    **_ends("accuracy_images", "accuracy_bootstrap"),
+    **_ends("accuracy", "accuracy_interval"),
+    "accuracy_interval_over": "accuracy_interval_over",
     **_ends("accuracy_change", "change_interval"),
     **{f"selection_{key}": f"fate.{key}" for key in Fate.__annotations__},
     "latency_p95_ms": "latency.p95_ms",
@@ -37,7 +37,7 @@ _COLUMNS: dict[str, str | tuple[str, int]] = {
     "throughput_ratio": "throughput.ratio",
     **_ends("throughput_ratio", "throughput.ratio_interval"),
 }
-_TEXT = ("scenario", "variant", "method", "status", "reason")
+_TEXT = ("scenario", "variant", "method", "status", "reason", "accuracy_interval_over")
 _WHOLE = ("seeds", "rank", "parameters")
 
 

@@ -32,7 +32,7 @@ def pairs(results: Results) -> list[Section]:
     found = [table for ratio in results.ratios if (table := tables.pairs(results, ratio))]
     if not found:
         return []
-    return [Section("pairs", say("pairs.title"), [Paragraph(say("pairs.intro")), *found])]
+    return [Section("pairs", say("pairs.title"), [Paragraph(say("pairs.intro", models=results.of_models)), *found])]
 
 
 def accuracy(results: Results) -> Figure:

@@ -5,15 +5,12 @@ from itertools import pairwise
 from typing import Any
 
 from budama import methods
-from budama.reporting.contract import AgainstRandom
 from budama.reporting.document import Block, Bullets, Paragraph, Section
 from budama.reporting.inline import Inline
 from budama.reporting.row import Row
 from budama.reporting.sections import fronts
 from budama.reporting.sections.timing import direction, evidence
 from budama.reporting.view import Cost, Results, Tied
-
-ALPHA = 0.05
 
 
 def sections(results: Results, alone: bool) -> list[Section]:
@@ -44,7 +41,7 @@ def _ranking(results: Results, alone: bool) -> list[Block]:
         if overlap := _overlap(results, groups):
             blocks.append(Paragraph(overlap))
     tests = {entry["test"] for entry in results.content["comparisons"]}
-    sentences = [say(f"ranking.test.{test}") for test in sorted(tests)]
+    sentences = [say(f"ranking.test.{test}", every=len(tests) == 1) for test in sorted(tests, reverse=True)]
     if not tests and len(results.rows) > 1:
         sentences.append(say("ranking.untested"))
     if sentences:
@@ -54,13 +51,9 @@ def _ranking(results: Results, alone: bool) -> list[Block]:
 
 
 def tie(results: Results, group: Tied) -> Inline:
-    """The p value of a tie: as it is, or Holm-corrected where only the correction makes it a tie; "" where not
-    known."""
-    if group["tie_p"] is not None and group["tie_p"] >= ALPHA:
-        return results.language.say("ranking.p", p=group["tie_p"])
-    if group["tie_p_holm"] is not None:
-        return results.language.say("ranking.p_holm", p=group["tie_p_holm"])
-    return Inline("")
+    """The corrected p of a tie, which is the one that makes it a tie; "" where nothing was tested."""
+    p = group["tie_p_holm"]
+    return Inline("") if p is None else results.language.say("ranking.p_holm", p=p)
 
 
 def _places(group: Tied) -> str:
@@ -110,7 +103,7 @@ def families(results: Results, here: str) -> list[Inline]:
             signs.add((entry["difference_points"] > 0) if entry and entry["distinguishable"] else None)
     key = "classic" if signs == {True} else "modern" if signs == {False} else "mixed"
     names = {"classic": [results.short(r) for r in classic], "modern": [results.short(r) for r in modern]}
-    return [results.language.say(f"ranking.families.{key}", here=here, **names)]
+    return [results.language.say(f"ranking.families.{key}", here=here, models=results.of_models, **names)]
 
 
 def _controls(results: Results) -> list[Inline]:
@@ -123,23 +116,17 @@ def _controls(results: Results) -> list[Inline]:
         prefix = say("ranking.random.prefix", ratio=ratio) + " " if results.grid and ratio is not None else ""
         kinds: dict[str, list] = {"beaten": [], "level": [], "worse": []}
         for row, entry in own:
-            p, gap = entry["p_holm"], entry["difference_points"]
-            kind = "beaten" if p < ALPHA and gap > 0 else "worse" if _below(entry, p) else "level"
-            kinds[kind].append((results.short(row), gap, p))
+            gap = entry["difference_points"]
+            kind = "level" if not entry["distinguishable"] else "beaten" if gap > 0 else "worse"
+            kinds[kind].append((results.short(row), gap, entry))
         for kind, found in kinds.items():
             if found:
                 gaps = [gap for _, gap, _ in found]
-                values = {"low": min(gaps), "high": max(gaps), "p": max(p for *_, p in found)}
-                sentence = say(f"ranking.random.{kind}", names=[name for name, *_ in found], **values)
+                values = {"low": min(gaps), "high": max(gaps), "p": max(entry["p_holm"] for *_, entry in found)}
+                one = all(entry["of"] == "models" for *_, entry in found)
+                sentence = say(f"ranking.random.{kind}", names=[name for name, *_ in found], one=one, **values)
                 lines.append(Inline(prefix + sentence))
     return lines
-
-
-def _below(entry: AgainstRandom, p: float) -> bool:
-    """Whether random pruning is better beyond doubt: by the interval, as the test is one-sided."""
-    if entry["difference_interval"]:
-        return entry["difference_interval"][1] < 0
-    return entry["difference_points"] < 0 and p < ALPHA and entry["alternative"] != "greater"
 
 
 # What got smaller -----------------------------------------------------------------------------------------------------
@@ -231,7 +218,7 @@ def _kept(results: Results, groups: list[Tied], index: int, row: Row, same: bool
     say, group = results.language.say, groups[index]
     values = {
         "name": results.label(row),
-        "retention": row["retention_percent"],
+        "retention": row["retention_percent"] or 0.0,
         "change": row["accuracy_change_points"],
         "flops": results.change(row, "gmacs"),
     }

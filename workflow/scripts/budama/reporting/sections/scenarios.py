@@ -1,6 +1,8 @@
 """One section for each other scenario: what differed in the settings, and what became of the methods that both
 tested."""
 
+from typing import Any
+
 from budama.reporting.document import Block, Bullets, Cell, Column, Figure, Section, Table, TableRow
 from budama.reporting.figures import plots
 from budama.reporting.inline import Inline, data, to_plain
@@ -20,13 +22,12 @@ def section(results: Results, other: Results, name: str, first: bool) -> Section
     if not comparable:
         here, there = (f"{one.model['title']}, {one.dataset['title']}" for one in (results, other))
         lines.append(say("scenarios.other_model", here=here, other=there))
-    if comparable or not shared:
-        lines.append(_accuracy(results, shared))
+    told, tested = _accuracy(results, other, shared) if comparable or not shared else ([], [])
+    lines += told
     lines += _size(results, other, shared)
     if first:
         lines += [*families(results, results.name), *_smallest_loss(results)]
-    if shared:
-        lines.append(say("scenarios.accuracy.single_runs"))
+    lines += tested
     blocks: list[Block] = [Bullets([line for line in lines if line])]
     if shared:
         blocks += [_table(results, other, shared, comparable, name), _figure(results, other, shared, comparable, name)]
@@ -71,18 +72,31 @@ def _settings(results: Results, other: Results) -> Inline:
     return say("scenarios.settings", here=results.name, differences=found)
 
 
-def _accuracy(results: Results, shared: Shared) -> Inline:
-    say, here = results.language.say, results.name
+def _accuracy(results: Results, other: Results, shared: Shared) -> tuple[list[Inline], list[Inline]]:
+    """Which shared methods are more accurate here or there, as far as separate runs can tell, and by which test."""
+    from budama.significance.differences import between_runs  # a second's import, for reports that compare
+
+    say = results.language.say
     if not shared:
-        return say("scenarios.accuracy.none")
-    gaps = [(round(a["accuracy_percent"] - b["accuracy_percent"], 2), results.with_ratio(a)) for a, b in shared]
-    higher, lower = ([name for gap, name in gaps if (gap > 0) == up and gap] for up in (True, False))
-    values = {"n": len(shared), "here": here, "low": min(gaps)[0], "high": max(gaps)[0]}
-    if not higher and not lower:
-        return say("scenarios.accuracy.equal")
-    if len(higher) == len(gaps) or len(lower) == len(gaps):
-        return say(f"scenarios.accuracy.{'higher' if higher else 'lower'}", **values)
-    return say("scenarios.accuracy.mixed", higher=higher, lower=lower, **values) if higher and lower else Inline("")
+        return [say("scenarios.accuracy.none")], []
+    gaps = [round(a["accuracy_percent"] - b["accuracy_percent"], 2) for a, b in shared]
+    values: dict[str, Any] = {"n": len(shared), "here": results.name, "low": min(gaps), "high": max(gaps)}
+    images = [one.dataset["counts"]["test"] for one in (results, other)]
+    if not all(images):
+        return [say("scenarios.accuracy.untested", **values)], []
+    claims = between_runs([(_by_seed(a), _by_seed(b)) for a, b in shared], min(count or 0 for count in images))
+    kinds: dict[str, list[str]] = {"higher": [], "lower": [], "level": []}
+    for (row, _), claim in zip(shared, claims):
+        way = "higher" if claim["difference_points"] > 0 else "lower"
+        kinds[way if claim["distinguishable"] else "level"].append(results.with_ratio(row))
+    one = next((kind for kind, names in kinds.items() if len(names) == len(shared)), None)
+    p = (min if one == "level" else max)(claim["p_holm"] for claim in claims)
+    told = say(f"scenarios.accuracy.{one or 'mixed'}", p=p, **kinds, **values)
+    return [told], [say(f"scenarios.accuracy.{test}") for test in sorted({claim["test"] for claim in claims})]
+
+
+def _by_seed(row: Row) -> list[float]:
+    return [seed["accuracy_percent"] for seed in row["seeds"]] or [row["accuracy_percent"]]
 
 
 def _size(results: Results, other: Results, shared: Shared) -> list[Inline]:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from budama import methods
 from budama.reporting.document import Block, Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
 from budama.reporting.inline import Inline, data
 from budama.reporting.row import Row
 from budama.reporting.sections.observations import tie
 from budama.reporting.sections.timing import fastest
-from budama.reporting.view import Results
+from budama.reporting.view import Results, Tied
 
 
 def blocks(results: Results) -> list[Block]:
@@ -60,31 +61,19 @@ def _answers(results: Results, ratio: float | None) -> list[Inline]:
 
 
 def _facts(results: Results, row: Row) -> dict[str, Any]:
-    return {
-        "name": results.short(row),
-        "accuracy": row["accuracy_percent"],
-        "retention": row["retention_percent"] or 0.0,
-    }
+    return {"name": results.short(row), "accuracy": row["accuracy_percent"], "kept": results.kept(row)}
 
 
 def _accuracy(results: Results, ratio: float | None) -> Inline:
-    say, groups = results.language.say, results.ranking(ratio)
+    """What to choose. A control is never recommended; that it cannot be told apart from the best is said."""
+    say, groups, models = results.language.say, results.ranking(ratio), results.of_models
     rows = groups[0]["rows"]
+    controls = [row for row in rows if methods.find(row["method"]).control]
+    if controls and len(rows) < len(results.at(ratio)) and len(controls) == len(rows):
+        names = [results.short(row) for row in controls]
+        return say("summary.accuracy.control", names=names, value=rows[0]["accuracy_percent"])
     if len(rows) > 1:
-        values = [row["accuracy_percent"] for row in rows]
-        kept = [row["retention_percent"] or 0.0 for row in rows]
-        percent = results.language.percent
-        same = percent(min(kept)) == percent(max(kept))
-        return say(
-            "summary.accuracy.all_tie" if len(groups) == 1 else "summary.accuracy.tie",
-            names=[results.short(row) for row in rows],
-            high=max(values),
-            low=min(values),
-            retention_low=max(kept) if same else min(kept),
-            retention_high=max(kept),
-            tie=tie(results, groups[0]),
-            pairwise=results.pairwise(rows),
-        )
+        return _tie(results, groups, controls)
     if len(groups) == 1:
         return say("summary.accuracy.only", a=_facts(results, rows[0]))
     second = groups[1]["rows"][0]
@@ -92,18 +81,36 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
     if not tested or not tested["distinguishable"]:
         return say("summary.accuracy.untested", a=_facts(results, rows[0]))
     ahead, behind = _facts(results, rows[0]), _facts(results, second)
-    return say("summary.accuracy.clear", a=ahead, b=behind, p=tested["p_holm"])
+    return say("summary.accuracy.clear", a=ahead, b=behind, p=tested["p_holm"], models=models)
+
+
+def _tie(results: Results, groups: list[Tied], controls: list[Row]) -> Inline:
+    say, rows = results.language.say, groups[0]["rows"]
+    chosen = [row for row in rows if row not in controls] or rows
+    values, shown = [row["accuracy_percent"] for row in rows], tie(results, groups[0])
+    common = {"low": min(values), "high": max(values), "tie": shown, "pairwise": results.pairwise(rows)}
+    common |= {"models": results.of_models, "names": [results.short(row) for row in chosen]}
+    if len(groups) == 1:
+        sentence = say("summary.accuracy.all_tie", count=len(rows), **common)
+    else:
+        ends = [results.kept(pick(chosen, key=lambda row: row["accuracy_percent"])) for pick in (max, min)]
+        sentence = say("summary.accuracy.tie", kept=list(dict.fromkeys(ends)), **common)
+    if not controls or chosen is rows:
+        return sentence
+    names = [results.short(row) for row in controls]
+    return Inline(f"{sentence} {say('summary.accuracy.with_control', names=names, one=len(chosen) == 1)}")
 
 
 def _loss(results: Results, ratio: float | None) -> list[Inline]:
-    """Whether the leader's loss against the baseline is more than noise."""
-    row = results.ranking(ratio)[0]["rows"][0]
-    change, interval = row["accuracy_change_points"], row["change_interval"]
-    if not interval:
+    """Whether the leader lost against the original."""
+    row = next((row for row in results.ranking(ratio)[0]["rows"] if not methods.find(row["method"]).control), None)
+    claim = results.against_original(row) if row else None
+    if not row or not claim or not claim["interval"]:
         return []
-    kind = "fell" if interval[1] < 0 else "rose" if interval[0] > 0 else "unclear"
-    values = {"name": results.short(row), "change": change, "low": interval[0], "high": interval[1]}
-    return [results.language.say(f"summary.loss.{kind}", **values)]
+    change = claim["difference_points"]
+    kind = "unclear" if not claim["distinguishable"] else "fell" if change < 0 else "rose"
+    values = {"name": results.short(row), "change": change, "low": claim["interval"][0], "high": claim["interval"][1]}
+    return [results.language.say(f"summary.loss.{kind}", p=claim["p_holm"], models=claim["of"] == "models", **values)]
 
 
 def _speed(results: Results, rows: list[Row]) -> Inline:
@@ -180,13 +187,20 @@ def _names(results: Results, rows: list[Row], everyone: int) -> Inline:
 
 
 def _accuracy_tile(results: Results, ratio: float | None) -> Tile:
-    say, rows = results.language.say, results.ranking(ratio)[0]["rows"]
+    say, rows, label = (
+        results.language.say,
+        results.ranking(ratio)[0]["rows"],
+        results.language.say("summary.tiles.accuracy"),
+    )
     values = [row["accuracy_percent"] for row in rows]
+    detail = say("summary.tiles.kept", accuracy=values[0], change=rows[0]["accuracy_change_points"])
     if len(rows) > 1:
         detail = say("summary.tiles.kept_tie", low=min(values), high=max(values))
-    else:
-        detail = say("summary.tiles.kept", accuracy=values[0], retention=rows[0]["retention_percent"] or 0.0)
-    return Tile(say("summary.tiles.accuracy"), _names(results, rows, len(results.at(ratio))), detail)
+    judged = [row for row in results.at(ratio) if not methods.find(row["method"]).control]
+    chosen = [row for row in rows if row in judged]
+    if judged and not chosen:
+        return Tile(label, say("summary.tiles.no_claim"), detail)
+    return Tile(label, _names(results, chosen or rows, len(judged or rows)), detail)
 
 
 def _speed_tile(results: Results, rows: list[Row]) -> Tile:

@@ -1,0 +1,209 @@
+"""Tests of differences against textbook values, against slow direct computations, and against simulated truth."""
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from budama.significance import moments, variances
+from budama.significance.differences import holm
+from budama.significance.models import Paired, Proportions
+from budama.significance.two_level import Component, Difference
+
+METHODS, SEEDS = ["a", "b", "c"], [0, 1, 2]
+
+
+def hits(images: int, correct: int) -> np.ndarray:
+    return np.arange(images) < correct
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[tuple[str, int], np.ndarray]:
+    """Three methods, three seeds, 400 images of which all models share the hard ones."""
+    rng = np.random.default_rng(11)
+    easy = rng.random(400)
+    return {(m, s): easy + 0.3 * rng.random(400) < 0.9 + 0.02 * rng.random() for m in METHODS for s in SEEDS}
+
+
+# The moments and the variances ----------------------------------------------------------------------------------------
+
+
+def test_moments_are_those_of_numpy(table):
+    found = moments.of_hits(table)
+    rows = np.stack(list(table.values())).astype(float)
+    assert found.means == pytest.approx(rows.mean(axis=1), abs=1e-14)
+    assert found.covariance == pytest.approx(np.cov(rows), abs=1e-14)
+
+
+def test_hits_on_different_images_are_never_compared():
+    with pytest.raises(ValueError, match="different images"):
+        moments.of_hits({("a", 0): hits(10, 5), ("b", 0): hits(11, 5)})
+    with pytest.raises(ValueError, match="different images"):
+        Paired.of_hits(hits(10, 5), hits(11, 5))
+
+
+def test_the_variance_over_images_is_that_of_the_mean_over_seeds(table):
+    tested = variances.pair(moments.of_hits(table), "a", "b", SEEDS, METHODS)
+    by_image = np.mean([table["a", s].astype(float) - table["b", s] for s in SEEDS], axis=0)
+    assert tested.mean == pytest.approx(by_image.mean())
+    assert tested.over_images == pytest.approx(by_image.var(ddof=1) / 400)
+
+
+def test_the_variance_between_seeds_is_the_mean_square_of_method_and_seed(table):
+    between = variances.pair(moments.of_hits(table), "a", "b", SEEDS, METHODS).between_seeds
+    x = np.array([[table[m, s].mean() for s in SEEDS] for m in METHODS])
+    residual = x - x.mean(axis=1, keepdims=True) - x.mean(axis=0) + x.mean()
+    assert between.value == pytest.approx(2 * (residual**2).sum() / 4)
+    assert between.freedom == 4
+    # What the images explain of it: the same residual image by image, pooled in the same way.
+    y = np.array([[table[m, s] for s in SEEDS] for m in METHODS], dtype=float)
+    each = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean(axis=(0, 1))
+    assert between.explained == pytest.approx(2 * each.var(axis=2, ddof=1).sum() / 4 / 400)
+
+
+def test_what_a_seed_does_to_all_methods_alike_is_in_no_difference(table):
+    shifted = {(m, s): np.r_[own, hits(100, 20 * s)] for (m, s), own in table.items()}
+    plain, moved = (variances.pair(moments.of_hits(t), "a", "b", SEEDS, METHODS) for t in (table, shifted))
+    assert moved.between_seeds.value == pytest.approx(plain.between_seeds.value * (400 / 500) ** 2)
+
+
+def test_two_methods_have_the_variance_of_their_difference(table):
+    between = variances.pair(moments.of_hits(table), "a", "b", SEEDS, ["a", "b"]).between_seeds
+    gaps = [table["a", s].mean() - table["b", s].mean() for s in SEEDS]
+    assert (between.value, between.freedom) == (pytest.approx(np.var(gaps, ddof=1)), 2)
+
+
+def test_a_control_that_varies_more_is_not_pooled_with_the_methods(table):
+    wild = table | {("random", s): hits(400, 100 + 90 * s) for s in SEEDS}
+    known = moments.of_hits(wild)
+    calm = variances.pair(known, "a", "b", SEEDS, METHODS)
+    assert calm.between_seeds == variances.pair(moments.of_hits(table), "a", "b", SEEDS, METHODS).between_seeds
+    wide = variances.pair(known, "a", "random", SEEDS, METHODS)
+    assert wide.between_seeds.value > 50 * calm.between_seeds.value
+    assert wide.between_seeds.freedom == pytest.approx(2, abs=0.1)
+
+
+def test_a_single_method_varies_between_seeds_as_its_accuracies_do(table):
+    tested = variances.to_one(moments.of_hits(table), "a", ("b", 0), SEEDS, [])
+    accuracies = [table["a", s].mean() for s in SEEDS]
+    assert tested.mean == pytest.approx(np.mean(accuracies) - table["b", 0].mean())
+    assert (tested.between_seeds.value, tested.between_seeds.freedom) == (pytest.approx(np.var(accuracies, ddof=1)), 2)
+
+
+# p and interval -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 16])
+@pytest.mark.parametrize("t", [0.3, 1.0, 2.5, 12.0])
+def test_without_images_it_is_student_s_t_test(freedom, t):
+    tested = Difference(t * (0.02 / 3) ** 0.5, 0.0, Component(0.02, freedom, 0.0), 3)
+    assert tested.p() == pytest.approx(2 * stats.t.sf(t, freedom), rel=1e-4)
+
+
+@pytest.mark.parametrize("z", [0.5, 2.0, 4.0])
+def test_without_a_spread_between_seeds_it_is_the_z_test(z):
+    tested = Difference(z * 0.01, 1e-4, Component(0.0, 4, 0.0), 3)
+    assert tested.p() == pytest.approx(2 * stats.norm.sf(z), rel=1e-9)
+
+
+def test_a_spread_that_the_images_explain_counts_once():
+    tested = Difference(0.02, 1e-4, Component(3e-6, 1000, 3e-5), 3)
+    assert tested.p() == pytest.approx(2 * stats.norm.sf(2), rel=1e-9)
+
+
+positive = st.floats(1e-8, 1e-2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-0.5, 0.5), positive, positive, st.floats(1, 20), st.sampled_from([0.05, 0.01, 0.05 / 45]))
+def test_an_interval_excludes_zero_exactly_where_p_is_small(mean, over_images, spread, freedom, alpha):
+    tested = Difference(mean, over_images, Component(spread, freedom, spread / 3), 3)
+    low, high = tested.interval(alpha)
+    assert low <= mean <= high
+    assert (low > 0 or high < 0) == (tested.p() < alpha) or tested.p() == pytest.approx(alpha, rel=1e-4)
+
+
+def test_components_add_up_with_satterthwaite_s_degrees_of_freedom():
+    total = Component.total([Component(2.0, 4, 0.1), Component(1.0, 2, 0.2)])
+    assert (total.value, total.freedom, total.explained) == pytest.approx((3.0, 9 / (4 / 4 + 1 / 2), 0.3))
+
+
+def test_seeds_that_contradict_each_other_are_no_evidence():
+    """A clearly better in one seed, B in the other: images alone are sure in both, and the methods are equal."""
+    images = 10_000
+    table = {("a", 0): hits(images, 9000), ("b", 0): hits(images, 8800)}
+    table |= {("a", 1): hits(images, 8790), ("b", 1): hits(images, 9000)}
+    assert all(Paired.of_hits(table["a", s], table["b", s]).p() < 1e-6 for s in (0, 1))
+    assert variances.pair(moments.of_hits(table), "a", "b", [0, 1], ["a", "b"]).p() > 0.5
+
+
+def test_equal_methods_are_rarely_called_different():
+    """2 seeds and 3, a spread of half a point: at most 5 of 100 (of 300 simulated, at most 24: 0.1 % by chance)."""
+    rng = np.random.default_rng(12)
+    for seeds in (2, 3):
+        claimed = 0
+        for _ in range(300):
+            own = {(m, s): rng.random(2000) < 0.9 + rng.normal(0, 0.005) for m in "ab" for s in range(seeds)}
+            claimed += variances.pair(moments.of_hits(own), "a", "b", list(range(seeds)), ["a", "b"]).p() < 0.05
+        assert claimed <= 24
+
+
+def test_a_real_difference_is_found():
+    rng = np.random.default_rng(13)
+    easy = rng.random(10_000)
+    table = {
+        (m, s): easy + 0.02 * rng.random(10_000) < 0.9 + gap + rng.normal(0, 0.001)
+        for m, gap in (("a", 0.01), ("b", 0.0), ("c", 0.0))
+        for s in SEEDS
+    }
+    assert variances.pair(moments.of_hits(table), "a", "b", SEEDS, METHODS).p() < 0.005
+
+
+# Two models -----------------------------------------------------------------------------------------------------------
+
+
+def direct_mcnemar(only_a: int, only_b: int) -> float:
+    n = only_a + only_b
+    tail = sum(Fraction(comb(n, k), 2**n) for k in range(min(only_a, only_b) + 1))
+    return float(min(Fraction(1), 2 * tail))
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (5, 5), (3, 12), (40, 25), (120, 60)])
+def test_mcnemar_equals_the_direct_binomial_sum(only_a, only_b):
+    a = np.r_[np.ones(only_a, bool), np.zeros(only_b, bool), np.ones(30, bool)]
+    b = np.r_[np.zeros(only_a, bool), np.ones(only_b, bool), np.ones(30, bool)]
+    assert Paired.of_hits(a, b).p() == pytest.approx(direct_mcnemar(only_a, only_b), rel=1e-9)
+    assert Paired.of_hits(b, a).p() == Paired.of_hits(a, b).p()
+    assert Paired.of_hits(a, b).mean == pytest.approx(a.mean() - b.mean())
+
+
+@pytest.mark.parametrize("only_b", range(0, 21))
+def test_the_interval_of_two_models_excludes_zero_where_mcnemar_does(only_b):
+    tested = Paired(20, only_b, 1000)
+    low, high = tested.interval(0.05)
+    assert low <= tested.mean <= high
+    assert (low > 0) == (tested.p() < 0.05)
+
+
+def test_models_that_agree_on_every_image_are_not_certainly_equal():
+    low, high = Paired(0, 0, 300).interval(0.05)
+    assert (low, high) == (pytest.approx(-0.01, abs=1e-4), pytest.approx(0.01, abs=1e-4))
+
+
+def test_two_proportions_match_the_formula():
+    n, right = 49_997, (37_773, 37_248)
+    pooled = sum(right) / (2 * n)
+    z = (right[0] - right[1]) / n / (pooled * (1 - pooled) * 2 / n) ** 0.5
+    tested = Proportions(*right, n)
+    assert tested.p() == pytest.approx(2 * stats.norm.sf(z), rel=1e-6)
+    assert tested.interval(tested.p())[0] == pytest.approx(0, abs=1e-9)
+    assert Proportions(50, 50, 50).p() == 1.0
+
+
+def test_holm_matches_the_worked_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []

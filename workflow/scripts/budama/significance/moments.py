@@ -1,0 +1,62 @@
+"""What all tests of accuracies need to know of the hits: means and covariances of models scored on the same images.
+
+Hits are booleans, one a test image: whether a model's first guess was right. A model is one training: a method's, with
+one seed. Every test here is a function of two things, so simulations may draw hits in millions and keep these alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Model = tuple[str, int]  # a variant and a seed
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of the hits of K models on N images.
+
+    Attributes:
+        models: K of them, in the order of the rows.
+        means: [K] shares of images that each has right.
+        covariance: [K, K] of one image's hits (unbiased).
+        images: N.
+    """
+
+    models: tuple[Model, ...]
+    means: np.ndarray
+    covariance: np.ndarray
+    images: int
+
+    def contrast(self, weights: Mapping[Model, float]) -> np.ndarray:
+        """[K] the weights of those models, and 0 of the others."""
+        found = np.zeros(len(self.models))
+        for model, weight in weights.items():
+            found[self.models.index(model)] += weight
+        return found
+
+
+def of_hits(hits: Mapping[Model, np.ndarray]) -> Moments:
+    """The moments of hits, bool [N] a model. Raises ValueError where they are of different images."""
+    rows = [np.asarray(one, dtype=bool) for one in hits.values()]
+    if len({row.shape for row in rows}) > 1:
+        raise ValueError(f"hits on different images: {' and '.join(sorted({str(row.shape) for row in rows}))}")
+    return of_table(tuple(hits), np.stack(rows))
+
+
+def of_table(models: Sequence[Model], table: np.ndarray) -> Moments:
+    """The same from one table, bool [K, N]. Counts of images are whole numbers: exact in float64 (and below 2²⁴ in
+    float32, whose products are the faster)."""
+    images = table.shape[1]
+    numbers: np.ndarray = table.astype(np.float32 if images < 2**24 else np.float64)
+    return of_counts(models, numbers @ numbers.T, images)
+
+
+def of_counts(models: Sequence[Model], both: np.ndarray, images: int) -> Moments:
+    """The same from the numbers of images that two models both have right, [K, K]; a model with itself: its hits."""
+    shares = np.asarray(both, dtype=np.float64) / images
+    means = np.diag(shares).copy()
+    covariance = (shares - np.outer(means, means)) * images / max(images - 1, 1)
+    return Moments(tuple(models), means, covariance, images)
