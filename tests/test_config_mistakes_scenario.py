@@ -140,7 +140,7 @@ BAD_SCENARIOS = [
         "export.formats[0] is onx; it must be one of onnx, torch_export (did you mean onnx?)",
     ),
     ({"report.language": "de"}, "report.language is de; it must be one of tr, en"),
-    ({"report.decimal": "·"}, 'report.decimal is "·"; it must be one of ".", ","'),
+    ({"report.decimal": "·"}, 'report.decimal is "·"; it must be one of ".", ",", null'),
     ({"report.compare_with": ["secnd"]}, "report.compare_with has secnd, which no file has; did you mean second?"),
     (
         {"report.compare_with": ["first"]},

@@ -69,7 +69,10 @@ def test_the_ranking_is_a_tie_where_the_reference_ranked_noise(ts3):
 
 def test_the_comparison_with_ts2_names_what_differed(ts3):
     text = section(ts3, "TS2 ile Karşılaştırma")
-    assert "TS3'te daha düşük pruning oranı (%10 vs %20) ve daha uzun fine-tuning (10 vs 5 epoch) kullanıldı" in text
+    assert (
+        "TS3'te daha düşük pruning oranı (%20 yerine %10) ve daha uzun fine-tuning (5 yerine 10 epoch) kullanıldı"
+        in text
+    )
     assert (
         "TS3'te klasik yöntemlerle budanan modeller (Magnitude, Taylor) modern yöntemlerle budananlardan "
         "(Wanda, Coverage) daha yüksek doğruluk verdi" in text

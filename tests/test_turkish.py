@@ -172,3 +172,28 @@ def test_ordinals_in_words():
 def test_anything_takes_some_suffix(text):
     for case in CASES:
         assert suffix(text, case).startswith(text + "'")
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "expected"),
+    [
+        ("Budama denemesi", "locative", "Budama denemesi'nde"),
+        ("Budama denemesi", "genitive", "Budama denemesi'nin"),
+        ("Budama denemesi", "ablative", "Budama denemesi'nden"),
+        ("Budama denemesi", "dative", "Budama denemesi'ne"),
+        ("Budama denemesi", "accusative", "Budama denemesi'ni"),
+        ("Sokak fotoğrafları", "locative", "Sokak fotoğrafları'nda"),
+        ("Tez senaryosu", "ablative", "Tez senaryosu'ndan"),
+        ("Kuş görüntüleri", "genitive", "Kuş görüntüleri'nin"),
+        ("Meyve veri seti", "locative", "Meyve veri seti'nde"),
+        ("Sınır ağı", "locative", "Sınır ağı'nda"),
+        ("Budama deneyi", "genitive", "Budama deneyi'nin"),
+        # Words that merely end so: one word, a name, a number.
+        ("Denemesi", "locative", "Denemesi'de"),
+        ("ResNet mini", "locative", "ResNet mini'de"),
+        ("Fashion-MNIST", "locative", "Fashion-MNIST'te"),
+        ("Senaryo 2", "locative", "Senaryo 2'de"),
+    ],
+)
+def test_a_compound_with_a_possessive_takes_its_n(name, case, expected):
+    assert suffix(name, case) == expected

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--output-dir", metavar="FOLDER", required=True, help="folder of the report")
     args = parser.parse_args()
     settings = command_line.settings(args).get("report") or {}
-    language = Language(settings.get("language", "tr"), settings.get("decimal", "."))
+    language = Language(settings.get("language", "tr"), settings.get("decimal"))
     results = Results.read(args.results, language)
     others = [Results.read(path, language) for path in args.compare]
     if not results.rows:

@@ -17,6 +17,7 @@ from budama.reporting.inline import MINUS, Inline, data
 
 TEMPLATES = Path(__file__).with_name("templates")
 LANGUAGES = ("tr", "en")
+DECIMAL = {"tr": ",", "en": "."}
 GROUPED = {".": "en", ",": "tr"}  # the locale whose decimal mark this is; it groups thousands with the other one
 P_FLOOR = 0.001
 
@@ -24,14 +25,15 @@ P_FLOOR = 0.001
 class Language:
     """Sentences and numbers in one language.
 
-    `decimal` is "." or ",". `say(key, **values)` renders the catalogue's sentence of that dotted key; the sentence is a
-    Jinja template that may use the values, the number filters below and, in Turkish, the cases of `turkish.CASES` as
-    filters.
+    `decimal` is "." or ","; the language's own where it is not given. `say(key, **values)` renders the catalogue's
+    sentence of that dotted key; the sentence is a Jinja template that may use the values, the number filters below and,
+    in Turkish, the cases of `turkish.CASES` as filters.
     """
 
-    def __init__(self, code: str, decimal: str = "."):
+    def __init__(self, code: str, decimal: str | None = None):
         if code not in LANGUAGES:
             raise BudamaError(f"report.language is {code}; it must be one of {', '.join(LANGUAGES)}")
+        decimal = decimal or DECIMAL[code]
         if decimal not in GROUPED:
             raise BudamaError(f'report.decimal is {decimal}; it must be "." or ","')
         self.code, self.decimal = code, decimal

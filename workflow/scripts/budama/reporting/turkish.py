@@ -112,8 +112,14 @@ def ordinal(number: int) -> str:
 
 
 def suffix(text: str, case: str, decimal: str = ".") -> str:
-    """`text` with the apostrophe and the suffix of `case`, one of CASES: suffix("TS3", "locative") is "TS3'te"."""
-    return f"{text}'{CASES[case](last_word(text, decimal))}"
+    """`text` with the apostrophe and the suffix of `case`, one of CASES: suffix("TS3", "locative") is "TS3'te".
+
+    After a word that has a possessive already ("Budama denemesi") a case begins with n: "Budama denemesi'nde".
+    """
+    word = last_word(text, decimal)
+    if case in PRONOMINAL and _is_possessed(text):
+        return f"{text}'n{PRONOMINAL[case](word)}"
+    return f"{text}'{CASES[case](word)}"
 
 
 def last_word(text: str, decimal: str = ".") -> str:
@@ -158,6 +164,32 @@ CASES = {
     "possessive": _possessive,
     "lik": lambda word: f"l{_narrow(word)}k",
 }
+
+
+PRONOMINAL = {
+    "dative": lambda word: _wide(word),
+    "locative": lambda word: "d" + _wide(word),
+    "ablative": lambda word: "d" + _wide(word) + "n",
+    "genitive": lambda word: _narrow(word) + "n",
+    "accusative": lambda word: _narrow(word),
+}
+# Heads of compounds that name a scenario, a data set or a model, without their possessive: after a consonant it is a
+# single vowel ("testi", "veri seti"), which alone would say nothing.
+HEADS = (
+    "test", "deney", "model", "ağ", "rapor", "set", "görüntü", "çekim", "fotoğraf", "resim", "sınıf", "çalışm", "koş",
+    "ölçüm", "sonuç", "sonuc", "kayıt", "kayd", "albüm", "arşiv", "örnek", "örneğ", "yöntem", "tür",
+)  # fmt: skip
+
+
+def _is_possessed(text: str) -> bool:
+    """Whether a name of several words ends in a third person's possessive: denemesi, görüntüleri, veri seti."""
+    words = text.split()
+    last = _lower(re.sub(r"\W+$", "", words[-1])) if len(words) > 1 else ""
+    if len(last) < 3 or last[-1] not in "ıiuü":
+        return False
+    stem = last[:-1]
+    after_vowel = stem[-1] == "s" and stem[-2] in VOWELS
+    return after_vowel or stem.endswith(("lar", "ler")) or stem in HEADS
 
 
 def _below_thousand(number: int) -> list[str]:

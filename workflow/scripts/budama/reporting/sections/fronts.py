@@ -37,11 +37,13 @@ def figures_of(results: Results) -> list[Figure]:
             continue  # size is parameters and buffers: the same picture twice
         rows = [(row, cost) for row in results.rows if (cost := row[key])]
         if rows and (before := results.baseline[key]):
-            found.append(_figure(results, rows, before, topic, scale, unit, show))
+            found.append(_figure(results, rows, before, topic, scale, unit, show, again=bool(found)))
     return found
 
 
-def _figure(results: Results, rows: Costs, before: float, topic: str, scale: float, unit: str, show: Show) -> Figure:
+def _figure(
+    results: Results, rows: Costs, before: float, topic: str, scale: float, unit: str, show: Show, again: bool
+) -> Figure:
     say, language, baseline = results.language.say, results.language, results.baseline
     points = [
         Point(
@@ -68,12 +70,21 @@ def _figure(results: Results, rows: Costs, before: float, topic: str, scale: flo
         say("balance.figure.item", name=label, cost=show(cost), accuracy=accuracy) for label, cost, accuracy in told
     ]
     alternative = Inline("; ".join(items) + ".")
-    return Figure(f"accuracy-{topic}", title, _caption(results, rows, before, show), alternative, draw)
+    if again and _same(rows, show):
+        caption = say("balance.figure.caption.again", cost=show(rows[0][1]))
+    else:
+        caption = _caption(results, rows, before, show)
+    return Figure(f"accuracy-{topic}", title, caption, alternative, draw)
+
+
+def _same(rows: Costs, show: Show) -> bool:
+    """Whether several rows cost the same, as printed."""
+    return len(rows) > 1 and len({show(cost) for _, cost in rows}) == 1
 
 
 def _caption(results: Results, rows: Costs, before: float, show: Show) -> Inline:
     say = results.language.say
-    if len(rows) > 1 and len({show(cost) for _, cost in rows}) == 1:
+    if _same(rows, show):
         first = results.ranking(rows[0][0]["ratio"])[0]["rows"]
         return say("balance.figure.caption.same", cost=show(rows[0][1]), names=[results.short(row) for row in first])
     every = [*((cost, row["accuracy_percent"]) for row, cost in rows), (before, results.baseline["accuracy_percent"])]
