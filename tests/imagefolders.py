@@ -9,6 +9,7 @@ from PIL import Image
 DATA = {
     "name": "image_folder",
     "root": None,
+    "folders": None,
     "image_size": 32,
     "resize": None,
     "channels": None,

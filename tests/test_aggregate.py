@@ -107,6 +107,13 @@ def test_the_data_sets_warnings_are_passed_on(results):
     assert results["warnings"][0] == {"code": "few_images", "images": TEST}
 
 
+def test_the_title_that_a_baseline_gives_its_data_set_is_taken(results):
+    assert results["dataset"]["title"] == "Digits"
+    parts = measured()
+    parts.settings["data"]["title"] = "El yazısı"
+    assert aggregation.aggregate(parts)["dataset"]["title"] == "El yazısı"
+
+
 def test_a_single_seed_and_a_control_that_is_off_are_warned_of():
     parts = measured()
     parts.settings["seeds"] = [0]

@@ -8,7 +8,7 @@ from configurations import BASELINE, NAME, edited, told
 
 from budama.settings import stages
 
-COUNT = "a share above 0 and below 1, or a count of images (a whole number, 1 or more)"
+SELECTION = "a share above 0 and below 1, a count of images (a whole number, 1 or more), or null"
 
 BAD_BASELINES = [
     ({"baseline": "other"}, "baseline is other; it must be the file's name, small"),
@@ -53,8 +53,8 @@ BAD_BASELINES = [
         {"data.protocol": "validation_only"},
         "data.protocol is validation_only, but digits has no validation set; it must be full",
     ),
-    ({"data.selection": 0}, f"data.selection is 0; it must be {COUNT}"),
-    ({"data.selection": 1.5}, f"data.selection is 1.5; it must be {COUNT}"),
+    ({"data.selection": 0}, f"data.selection is 0; it must be {SELECTION}"),
+    ({"data.selection": 1.5}, f"data.selection is 1.5; it must be {SELECTION}"),
     (
         {"data.selection": 0.6, "data.test": 0.5},
         "data.selection is 0.6 and data.test is 0.5; their sum must be below 1",

@@ -240,6 +240,12 @@ def test_the_stage_writes_dataset_json_from_a_baseline_file_or_a_spec(tmp_path):
     assert json.loads(by_hand.read_text())["name"] == "digits"
 
 
+def test_what_a_data_set_is_called_makes_no_images_stale():
+    baseline = stages.load_baseline(HERE / "config" / "baselines" / "digits_resnet.yaml")
+    assert "title" in baseline.data
+    assert "title" not in stages.stage_settings("dataset", baseline=baseline)["data"]
+
+
 def test_building_a_manifest_needs_neither_torch_nor_scikit_learn():
     code = (
         "import sys; from budama.data import catalogue, manifest, splits;"

@@ -46,13 +46,15 @@ FOLDERS = [
         "no train",
         lambda root: (root / "train").rename(root / "t"),
         {},
-        "data.root is 'ROOT', which holds val/ but no train/; add it, or set data.protocol: validation_only",
+        "data.root is 'ROOT', which holds val/ but no train/; t/ is no part by its name (data.folders can name it);"
+        " add it, or set data.protocol: validation_only",
     ),
     (
         "no val",
         lambda root: (root / "val").rename(root / "v"),
         {},
-        "data.root is 'ROOT', which holds train/ but no val/; it must hold train/ and val/",
+        "data.root is 'ROOT', which holds train/ but no val/; v/ is no part by its name (data.folders can name it);"
+        " it must hold train/ and val/",
     ),
     (
         "ImageNet's val as it comes, without class folders",
@@ -109,8 +111,10 @@ FOLDERS = [
         "differently written class",
         lambda root: (root / "val" / "cat").rename(root / "val" / "Cat"),
         {},
-        "ROOT/val lacks 1 of the classes in ROOT/train: 'cat'; both must hold the same\n"
-        "ROOT/train lacks 1 of the classes in ROOT/val: 'Cat'; both must hold the same",
+        "ROOT/val lacks 1 of the classes in ROOT/train: 'cat' ('Cat' is the same word in other letters; rename one);"
+        " both must hold the same\n"
+        "ROOT/train lacks 1 of the classes in ROOT/val: 'Cat' ('cat' is the same word in other letters; rename one);"
+        " both must hold the same",
     ),
     (
         "two test sets",

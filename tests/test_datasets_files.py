@@ -125,14 +125,6 @@ def test_files_in_deeper_folders_and_through_links_are_found(root):
     assert {"train/cat/deeper/3.JPG", "train/cat/linked/x.png"} <= set(paths)
 
 
-def test_files_that_are_no_images_by_name_are_counted_and_not_opened(root):
-    write(root / "train" / "cat" / "notes.txt", b"seen in the garden")
-    write(root / "train" / "cat" / ".DS_Store", b"\0")
-    manifest = build_manifest(settings(root), threads=1)
-    assert manifest["skipped"] == {"count": 1, "examples": ["train/cat/notes.txt"]}
-    assert manifest["unreadable"] == []
-
-
 def test_grey_folders_give_one_channel_unless_three_are_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train_and_val(tmp_path / "x-rays", mode="L")

@@ -45,6 +45,7 @@ def test_a_folder_that_is_not_there_yet_gives_an_estimate(tmp_path):
     assert (shape, classes, known) == ((3, 64, 64), 1000, False)
     for name in ("cat", "dog", "emu"):
         (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "val" / name).mkdir(parents=True)
     assert preview.expected(data(name="image_folder", root=str(tmp_path)))[1:] == (3, True)
 
 

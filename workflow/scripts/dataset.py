@@ -18,6 +18,12 @@ def main() -> None:
     manifest = build_manifest(command_line.settings(args), command_line.threads(args))
     files.write_json(args.output, manifest)
     counts = ", ".join(f"{count} {name}" for name, count in manifest["counts"].items())
+    parts = ", ".join(f"{split} from {folder}/" for split, folder in manifest["parts"].items())
+    if parts:
+        log(f"{manifest['title']}: {parts}" + "; what is missing is cut from train" * (len(manifest["parts"]) < 3))
+    if manifest["skipped"]["count"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in manifest["skipped"]["reasons"].items())
+        log(f"{manifest['title']}: skipped: {reasons} (dataset.json names them)")
     log(f"{manifest['title']}: {manifest['classes']} classes, {counts}; {len(manifest['unreadable'])} unreadable")
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".cache/budama/images")
 VERSIONS = (PIL.__version__, simplejpeg.__version__, numba.__version__)
-FORMAT = 2  # counts up when `decoding` changes what is kept
+FORMAT = 3  # counts up when `decoding` changes what is kept
 PRIORITY = ("selection", "train", "test")  # most often read first, for the case that not all fit
 FREE_SHARE = 0.5  # of the disk's free space that is taken at most
 LIMIT, LIMIT_GIB = "BUDAMA_CACHE_GIB", 4.0  # a matter of the machine, not of the scenario: it changes no number

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from budama.data import layouts
 from budama.errors import BudamaError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
-TRAIN, TEST = "train", "val"
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,6 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Folders of class folders. `test` is None where the images of `train` are still to be cut into parts."""
-
-    train: Path
-    test: Path | None
-
-
 def root(data: dict) -> Path:
     """The folder of a data set: `data.root`, or ``data/NAME``."""
     if data["name"] == "image_folder" and not data.get("root"):
@@ -165,30 +157,9 @@ def find_files(data: dict) -> Path | None:
     return None
 
 
-def find_layout(data: dict) -> Layout:
-    """The train and test folders of `imagenet` and `image_folder`; BudamaError where something is missing."""
-    top = root(data)
-    named = f"data.root is '{top}'"
-    needed = f"it must hold {TRAIN}/ and {TEST}/, with one folder a class in each"
-    if data["name"] == "image_folder":
-        needed += ", or one folder a class"
-    if not top.exists():
-        raise BudamaError(f"{named}, which does not exist; {needed}")
-    if not top.is_dir():
-        raise BudamaError(f"{named}, which is a file; {needed}")
-    train, test = top / TRAIN, top / TEST
-    if data.get("protocol") == "validation_only":
-        return Layout(test if test.is_dir() else top, None)
-    if train.is_dir() and test.is_dir():
-        return Layout(train, test)
-    if test.is_dir():
-        hint = "add it, or set data.protocol: validation_only"
-        raise BudamaError(f"{named}, which holds {TEST}/ but no {TRAIN}/; {hint}")
-    if train.is_dir():
-        raise BudamaError(f"{named}, which holds {TRAIN}/ but no {TEST}/; {needed}")
-    if data["name"] == "imagenet":
-        raise BudamaError(f"{named}, which holds neither {TRAIN}/ nor {TEST}/; {needed}")
-    return Layout(top, None)
+def find_layout(data: dict) -> layouts.Layout:
+    """The folders of `imagenet` and `image_folder`; BudamaError where something is missing, or is read in two ways."""
+    return layouts.find(root(data), data["name"], data.get("protocol") or "full", data.get("folders"))
 
 
 def open_maybe_gz(path: Path) -> bytes:

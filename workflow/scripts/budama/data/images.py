@@ -1,4 +1,17 @@
-"""One image file: is it whole, how large is it, what are its pixels. Pillow alone, no torch."""
+"""One image file: is it whole, how large is it, what are its pixels. Pillow alone, no torch.
+
+The unit of a pixel follows from the file's header (mode, bits, photometric interpretation), never from the values:
+black is 0 and white is the most that the header allows, so an image of 16 bits that never passes 4,095 is a dark one.
+
+| mode | its pixels |
+|---|---|
+| 1 | black 0, white 255 |
+| L, RGB, and LA, RGBA and their like | as they are; alpha is left out, as torchvision's ImageFolder does |
+| I;16 (and I of PNG and PGM) | 65,535 is white (4,095 in a TIFF of 12 bits); a TIFF whose white is 0 is turned round |
+| P, PA | the palette's colours |
+| CMYK, YCbCr, HSV | Pillow's conversion to RGB; colour profiles are not applied |
+| F, I of other files, LAB | refused: floating-point numbers and signed or 32-bit integers have no known unit |
+"""
 
 import errno
 import io
@@ -12,6 +25,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I")
+SERVED = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+FILMS = ("GIF", "TIFF", "WEBP", "PNG")  # formats whose files may hold further pictures (a JPEG's is a small copy)
+BITS, PHOTOMETRIC = 258, 262  # TIFF 6.0: BitsPerSample; PhotometricInterpretation, where 0 says that white is zero
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 START_OF_SCAN, APP1 = 0xDA, 0xE1  # JPEG markers
 WITHOUT_LENGTH = (*range(0xC0), *range(0xD0, 0xDA), 0xFF)  # JPEG markers that no segment follows, and filling
@@ -31,6 +47,7 @@ class Checked:
     width: int = 0
     height: int = 0
     grey: bool = False
+    frames: int = 1
 
 
 def check(path: str | Path) -> Checked:
@@ -47,11 +64,23 @@ def check(path: str | Path) -> Checked:
             width, height = image.size
             if orientation(image) >= 5:
                 width, height = height, width
+            frames = _frames(image)
             _whole(image, data)
     except Unreadable as error:
         return Checked(str(error))
     digest = int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
-    return Checked(None, digest, width, height, image.mode in GREY_MODES)
+    return Checked(None, digest, width, height, image.mode in GREY_MODES, frames)
+
+
+def is_grey(path: str | Path) -> bool | None:
+    """Whether a file's header says that the image is grey; None where it cannot serve. Less is read than by `check`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.mode in GREY_MODES
+    except Exception:  # damaged headers raise whatever Pillow's parsers run into
+        return None
 
 
 def read(path: str | Path) -> bytes:
@@ -80,9 +109,19 @@ def opened(data: bytes) -> ImageFile:
         reason = _first_line(error)
         cut = "truncated" in reason.lower()
         raise Unreadable("truncated in the header" if cut else f"damaged header ({reason})") from None
-    if image.mode == "F":
-        raise Unreadable("pixels are floating-point numbers, not 8 or 16 bits")
+    unknown = _without_unit(image)
+    if unknown:
+        raise Unreadable(unknown)
     return image
+
+
+def _without_unit(image: ImageFile) -> str | None:
+    """Why the header does not say what a pixel's values mean; None where it does."""
+    if image.mode == "F":
+        return "pixels are floating-point numbers, not 8 or 16 bits: which one is white is not known"
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):
+        return "pixels are signed or 32-bit integers, not 8 or 16 bits: which one is white is not known"
+    return None if image.mode in SERVED else f"pixels of mode {image.mode} are not served; save it in grey or RGB"
 
 
 def orientation(image: Image.Image) -> int:
@@ -126,17 +165,39 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def pixels(image: Image.Image, channels: int) -> np.ndarray:
-    """All pixels as uint8 [H, W, channels]: 16 bits cut to 8, CMYK and palettes to colours, colours to grey."""
+    """All pixels as uint8 [H, W, channels]: 16 bits cut to 8, CMYK and palettes to colours, colours to grey.
+
+    The table at the head of this module says what each mode's values mean.
+    """
     try:
         if image.mode.startswith("I"):
-            values = np.asarray(image).astype(np.int64)
-            image = Image.fromarray((values >> 8 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
+            image = Image.fromarray(_eight_bits(image))
         elif image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
+        elif image.mode in ("La", "RGBa"):  # multiplied by alpha
+            image = image.convert(image.mode.upper())
         values = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise Unreadable(_first_line(error)) from None
     return values if values.ndim == 3 else values[..., None]
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """The upper 8 of 16 bits (of 12 where a TIFF says so), as Pillow takes them of colours: uint8 [H, W]."""
+    tags = getattr(image, "tag_v2", {})  # TIFF's
+    values = np.asarray(image).astype(np.int64)
+    values = (values >> (tags.get(BITS, (16,))[0] - 8)).clip(0, 255).astype(np.uint8)
+    return 255 - values if tags.get(PHOTOMETRIC) == 0 else values  # which Pillow does for 8 bits alone
+
+
+def _frames(image: ImageFile) -> int:
+    """How many pictures a file holds."""
+    if image.format not in FILMS:
+        return 1
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # a damaged second picture does not make the first one worse
+        return 1
 
 
 def _whole(image: ImageFile, data: bytes) -> None:

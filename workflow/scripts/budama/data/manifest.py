@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from typing import Any, TypedDict, final
 
 import numpy as np
 
-from budama.data import arrays, catalogue, splits
+from budama.data import arrays, catalogue, division, manifest_warnings, splits
 from budama.data.catalogue import SOURCES, Source
 from budama.data.normalisation import normalisation
 from budama.data.pool import Pool, array_pool, file_pool
 from budama.errors import BudamaError
 
-TEST_SHARE = 0.2  # of images that come without a test set
-FEW_IMAGES = 1000  # below this a test set's accuracy has a standard error of more than about a point
+LISTED = 10_000  # skipped files that dataset.json names
 PHOTO_RESIZE = 256 / 224  # shorter side before the middle is cut out, per image size (He et al. 2016)
 
 
@@ -48,8 +47,12 @@ class Duplicates(TypedDict):
 
 
 class Skipped(TypedDict):
+    """What lies in the data set's folders and was not looked at: `count` by reason, and each path (10,000 at most)."""
+
     count: int
     examples: list[str]
+    reasons: dict[str, int]
+    files: list[list[str]]
 
 
 class Manifest(TypedDict):
@@ -74,6 +77,7 @@ class Manifest(TypedDict):
     mirror: bool
     counts: dict[str, int]
     class_counts: dict[str, list[int]]
+    parts: dict[str, str]
     unreadable: list[Any]
     skipped: Skipped
     duplicates: Duplicates
@@ -94,9 +98,9 @@ def build_manifest(settings: dict[str, Any], threads: int) -> Manifest:
     if source.download:
         arrays.download(data)
     pool = array_pool(data) if source.stored == "arrays" else file_pool(data, threads)
-    parts, duplicates = _split(pool, data, seed)
+    parts, duplicates = division.divide(pool, data, seed)
     shape = _input_shape(data, source, pool)
-    mean, std, origin = normalisation(data, source, pool, parts["train"], shape[0])
+    mean, std, origin, histogram = normalisation(data, source, pool, parts["train"], shape[0])
     manifest: Manifest = {
         "name": data["name"],
         "title": source.title if data["name"] != "image_folder" else catalogue.root(data).resolve().name,
@@ -117,54 +121,24 @@ def build_manifest(settings: dict[str, Any], threads: int) -> Manifest:
         "counts": {name: len(rows) for name, rows in parts.items()},
         "class_counts": {name: _class_counts(pool, rows) for name, rows in parts.items()},
         "unreadable": pool.unreadable,
-        "skipped": {"count": len(pool.skipped), "examples": pool.skipped[: splits.EXAMPLES]},
+        "parts": pool.parts,
+        "skipped": _skipped(pool),
         "duplicates": duplicates,
         "splits": {name: _split_entry(pool, rows) for name, rows in parts.items()},
         "warnings": [],
     }
-    manifest["warnings"] = list(_warnings(manifest, pool))
+    manifest["warnings"] = list(manifest_warnings.warnings(manifest, pool, histogram))
     splits.check_disjoint(manifest)
     return manifest
 
 
-def _split(pool: Pool, data: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], Duplicates]:
-    """Rows of the pool by split, and what was done about test images that also stand among the training images."""
-    rows = np.arange(len(pool.digests))
-    if pool.test is None:
-        share = TEST_SHARE if data["test"] is None else data["test"]
-        wanted = splits.wanted_images(share, len(rows), "data.test")
-        test = splits.choose(pool.digests, pool.labels, wanted, seed, "test")
-    elif data["test"] is not None:
-        raise BudamaError(f"data.test is {data['test']}, but {pool.place} holds its own test images; it must be null")
-    else:
-        test = pool.test
-    copies = ~test & np.isin(pool.digests, pool.digests[test])
-    duplicates = _duplicates(pool, data, test, copies)
-    rest = rows[~test & ~copies]
-    wanted = splits.wanted_images(data["selection"], len(rest), "data.selection")
-    chosen = splits.choose(pool.digests[rest], pool.labels[rest], wanted, seed, "selection")
-    train, selection = rest[~chosen], rest[chosen]
-    if min(len(train), len(selection), test.sum()) == 0:
-        counts = f"train {len(train)}, selection {len(selection)}, test {test.sum()}"
-        raise BudamaError(f"{pool.place}: too few images to split ({counts}); every split needs at least one")
-    return {"train": train, "selection": selection, "test": rows[test]}, duplicates
-
-
-def _duplicates(pool: Pool, data: dict, test: np.ndarray, copies: np.ndarray) -> Duplicates:
-    policy = data["duplicates"] or ("refuse" if data["name"] == "image_folder" else "drop")
-    in_test = dict(zip(pool.digests[test].tolist(), np.flatnonzero(test).tolist(), strict=True)) if copies.any() else {}
-    pairs = [
-        {"train": pool.name(row), "test": pool.name(in_test[int(pool.digests[row])])}
-        for row in np.flatnonzero(copies)[: splits.EXAMPLES]
-    ]
-    if pairs and policy == "refuse":
-        named = "; ".join(f"{pair['train']} = {pair['test']}" for pair in pairs)
-        raise BudamaError(
-            f"{pool.place}: {copies.sum()} training images also stand in the test set ({named});"
-            " remove them, or set data.duplicates: drop"
-        )
-    _, first = np.unique(pool.digests, return_index=True)
-    return {"policy": policy, "dropped": int(copies.sum()), "examples": pairs, "copies": len(pool.digests) - len(first)}
+def _skipped(pool: Pool) -> Skipped:
+    return {
+        "count": len(pool.skipped),
+        "examples": [path for path, _ in pool.skipped[: splits.EXAMPLES]],
+        "reasons": dict(Counter(reason for _, reason in pool.skipped)),
+        "files": [list(entry) for entry in pool.skipped[:LISTED]],
+    }
 
 
 def _split_entry(pool: Pool, rows: np.ndarray) -> ArraySplit | FileSplit:
@@ -194,21 +168,3 @@ def _resize(data: dict, source: Source, shape: list[int]) -> int | None:
             raise BudamaError(f"data.resize is {data['resize']}; it must be at least data.image_size ({shape[1]})")
         return data["resize"]
     return round(shape[1] * PHOTO_RESIZE) if source.stored == "files" else None
-
-
-def _warnings(manifest: Manifest, pool: Pool) -> Iterator[dict[str, Any]]:
-    counts = manifest["counts"]
-    if manifest["protocol"] == "validation_only":
-        yield {"code": "validation_only", "images": counts["train"] + counts["selection"] + counts["test"]}
-    if pool.unreadable:
-        yield {"code": "unreadable_images", "count": len(pool.unreadable), "readable": len(pool.digests)}
-    if manifest["duplicates"]["dropped"]:
-        yield {"code": "duplicates", "count": manifest["duplicates"]["dropped"]}
-    if counts["test"] < FEW_IMAGES:
-        yield {"code": "few_images", "split": "test", "images": counts["test"]}
-    conflicts = pool.label_conflicts()
-    if conflicts:
-        yield {"code": "label_conflicts", "count": len(conflicts), "examples": conflicts[: splits.EXAMPLES]}
-    expected = SOURCES[manifest["name"]].classes
-    if expected is not None and expected != manifest["classes"]:
-        yield {"code": "unexpected_classes", "classes": manifest["classes"], "expected": expected}

@@ -22,6 +22,7 @@ class Pool:
     digests: np.ndarray  # uint64 [N]
     labels: np.ndarray  # int64 [N]
     test: np.ndarray | None  # bool [N]: the set's own test images; None: to be cut from the rest
+    selection: np.ndarray | None  # bool [N]: the set's own images that choose the best epoch; None: cut from the rest
     indices: np.ndarray  # int64 [N]: place in the arrays, or in `paths`
     paths: list[str] | None = None  # relative to root
     root: str | None = None
@@ -29,7 +30,10 @@ class Pool:
     grey: bool = False
     arrays: Arrays | None = None
     unreadable: list[dict] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # path, reason
+    parts: dict[str, str] = field(default_factory=dict)  # folders of the splits, relative to root
+    alike: list[str] = field(default_factory=list)  # classes that people would take for one
+    many_frames: list[str] = field(default_factory=list)  # films and stacks, of which the first picture is used
 
     def name(self, row: int) -> str:
         """What an image is called: its path, or ``image N`` by its place in the arrays."""
@@ -56,6 +60,7 @@ def array_pool(data: dict) -> Pool:
         digests=digests_of(loaded.images[rows]),
         labels=loaded.labels[rows],
         test=test,
+        selection=None,
         indices=rows,
         root=data["root"],
         arrays=loaded,
@@ -80,14 +85,15 @@ def file_pool(data: dict, threads: int) -> Pool:
         {"path": listing.paths[row], "reason": result.reason} for row, result in enumerate(checked) if result.reason
     ]
     labels = np.array(listing.labels, dtype=np.int64)
-    test = None if listing.test is None else np.array(listing.test, dtype=bool)
-    _every_class_has_images(listing, labels[good], None if test is None else test[good], unreadable)
+    splits = np.array(listing.splits)[good]
+    _every_class_has_images(listing, labels[good], splits, unreadable)
     return Pool(
         class_names=listing.class_names,
         place=str(listing.root),
         digests=np.array([checked[row].digest for row in good], dtype=np.uint64),
         labels=labels[good],
-        test=None if test is None else test[good],
+        test=splits == "test" if "test" in listing.parts else None,
+        selection=splits == "selection" if "selection" in listing.parts else None,
         indices=np.arange(len(good)),
         paths=[listing.paths[row] for row in good],
         root=str(listing.root),
@@ -95,6 +101,9 @@ def file_pool(data: dict, threads: int) -> Pool:
         grey=all(checked[row].grey for row in good),
         unreadable=unreadable,
         skipped=listing.skipped,
+        parts=listing.parts,
+        alike=listing.alike,
+        many_frames=[listing.paths[row] for row in good if checked[row].frames > 1],
     )
 
 
@@ -106,10 +115,13 @@ def _checked(paths: list[str], threads: int, chunk: int = 64) -> Iterator[images
             yield from results
 
 
-def _every_class_has_images(listing: folders.Listing, labels, test, unreadable: list[dict]) -> None:
+def _every_class_has_images(
+    listing: folders.Listing, labels: np.ndarray, splits: np.ndarray, unreadable: list[dict]
+) -> None:
     lines = []
-    for name, chosen in (("", labels),) if test is None else (("train: ", labels[~test]), ("val: ", labels[test])):
-        counts = np.bincount(chosen, minlength=len(listing.class_names))
+    for split, folder in listing.parts.items():
+        name = f"{folder}: " if len(listing.parts) > 1 else ""
+        counts = np.bincount(labels[splits == split], minlength=len(listing.class_names))
         for empty in np.flatnonzero(counts == 0):
             example = f", for example {unreadable[0]['path']}: {unreadable[0]['reason']}" if unreadable else ""
             lines.append(

@@ -28,8 +28,10 @@ def facts(stage: str, settings: dict, file: str | Path) -> dict[str, str]:
         if stage == "dataset":
             catalogue.locate(settings["data"])
             return {"images": _images(settings["data"])}
-        if stage in ("baseline", "preview"):
-            return _model(settings["model"], weights=stage == "baseline")
+        if stage == "baseline":
+            return _model(settings["model"], weights=True)
+        if stage == "preview":
+            return _model(settings["model"], weights=False) | _names_of_images(settings["data"])
     except BudamaError as error:
         raise BudamaError(*(f"{file}: {line}" for line in error.lines)) from None
     return {}
@@ -39,20 +41,33 @@ def _images(data: dict) -> str:
     if data["name"] not in ("imagenet", "image_folder"):
         return catalogue.fingerprint(data)
     layout = catalogue.find_layout(data)
-    return "-".join(folder(part) for part in (layout.train, layout.test) if part)
+    root = catalogue.root(data)
+    parts = [(os.path.relpath(part, root), folder(part)) for part in layout.parts.values()]
+    return "-".join(f"{name}:{found}" for name, found in parts)
 
 
-def folder(root: Path) -> str:
-    """What tells that a folder of images changed.
+def _names_of_images(data: dict) -> dict[str, str]:
+    """What tells that other classes or images are there; the preview, which this is for, works without any."""
+    if data["name"] not in ("imagenet", "image_folder"):
+        return {}
+    with suppress(BudamaError):  # it tells by itself what is wrong
+        parts = catalogue.find_layout(data).parts
+        return {"images": "-".join(folder(part, content=False) for part in parts.values())}
+    return {}
+
+
+def folder(root: Path, content: bool = True) -> str:
+    """What tells that a folder of images changed. Without `content` it is names and sizes.
 
     Up to 20,000 files and 2 GiB it is every file's content. Beyond, it is names and sizes, and a folder is listed again
     only when its own time changes: an image added, removed, renamed or replaced is seen, one written over is not.
     """
-    memory = _Memory(root)
+    memory = _Memory(root, "" if content else "names")
     found = hashlib.sha256()
     places = sorted(_folders(root, memory))
     if (
-        sum(count for _, count, _, _ in places) <= LARGEST_COUNT
+        content
+        and sum(count for _, count, _, _ in places) <= LARGEST_COUNT
         and sum(size for _, _, size, _ in places) <= LARGEST_BYTES
     ):
         for path in sorted(Path(entry.path) for place, *_ in places for entry in _visible(place) if entry.is_file()):
@@ -122,8 +137,8 @@ def _visible(place: Path) -> list[os.DirEntry]:
 class _Memory:
     """Digests of files by their size and time, and of folders by their time, so that nothing is read twice."""
 
-    def __init__(self, place: Path):
-        name = hashlib.sha256(os.fsencode(place.absolute())).hexdigest()[:16]
+    def __init__(self, place: Path, use: str = ""):
+        name = hashlib.sha256(os.fsencode(place.absolute()) + use.encode()).hexdigest()[:16]
         self._file = REMEMBERED / f"{name}.json"
         self._old: dict[str, list] = {}
         with suppress(BudamaError):

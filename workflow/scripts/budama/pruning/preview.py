@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from budama.data import catalogue
+from budama.data.expectation import expected
 from budama.measuring import complexity
 from budama.networks import models, titles
 from budama.pruning import pruner
-
-UNKNOWN_CLASSES = 1000  # of a folder of images that is not there yet
 
 
 def preview(model: dict, data: dict, settings: dict) -> dict:
@@ -45,20 +41,6 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         "before": _figures(pruned.before),
         "after": after,
     }
-
-
-def expected(data: dict) -> tuple[tuple[int, int, int], int, bool]:
-    """Input shape (C, H, W) and number of classes that `data` will have, and whether the number is known."""
-    source = catalogue.SOURCES[data["name"]]
-    channels, height, width = source.shape
-    side = data["image_size"]
-    shape = (data["channels"] or channels, side or height, side or width)
-    if source.classes:
-        return shape, source.classes, True
-    root = Path(data["root"] or "")
-    folder = root / catalogue.TRAIN if (root / catalogue.TRAIN).is_dir() else root
-    found = sum(entry.is_dir() for entry in folder.iterdir()) if data["root"] and folder.is_dir() else 0
-    return shape, found or UNKNOWN_CLASSES, bool(found)
 
 
 def _figures(measured: complexity.Complexity) -> dict:

@@ -289,7 +289,7 @@ def _dataset(measured: Measured) -> Dataset:
     dataset = measured.dataset
     return {
         "name": dataset["name"],
-        "title": dataset["title"],
+        "title": measured.settings["data"].get("title") or dataset["title"],
         "protocol": dataset["protocol"],
         "counts": cast("Counts", {**dataset["counts"], "calibration": measured.calibration_images}),
         "unreadable": len(dataset["unreadable"]),

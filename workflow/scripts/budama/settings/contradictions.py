@@ -127,6 +127,12 @@ def _root(name, root):
         yield "data.root is missing; for image_folder it must be the folder of the images"
 
 
+@_rule("baseline", "data.name", "data.folders")
+def _folders(name, folders):
+    if folders is not None and name != "image_folder":
+        yield f"data.folders is given, but data.name is {name}; it must be null, or data.name image_folder"
+
+
 @_rule("baseline", "data.name", "data.protocol")
 def _no_validation_set(name, protocol):
     if name == "digits" and protocol == "validation_only":
@@ -141,7 +147,7 @@ def _two_test_sets(name, protocol, test):
 
 @_rule("baseline", "data.selection", "data.test")
 def _shares(selection, test):
-    if test is not None and test < 1 and selection < 1 and selection + test >= 1:
+    if test is not None and selection is not None and test < 1 and selection < 1 and selection + test >= 1:
         yield f"data.selection is {show(selection)} and data.test is {show(test)}; their sum must be below 1"
 
 

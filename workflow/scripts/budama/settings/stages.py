@@ -118,11 +118,16 @@ def _baseline_of(scenario: Scenario) -> Baseline:
 
 def _baseline_settings(stage: str, baseline: Baseline) -> dict:
     if stage == "dataset":
-        return {"data": baseline.data, "seed": baseline.seed}
+        return {"data": _images_of(baseline), "seed": baseline.seed}
     if stage == "baseline":
         augment = baseline.data["augment"]
         return {"model": baseline.model, "train": baseline.train, "seed": baseline.seed, "augment": augment}
     return {"calibration": baseline.calibration, "seed": baseline.seed}
+
+
+def _images_of(baseline: Baseline) -> dict:
+    """What decides which images there are: not what reports call them."""
+    return {key: value for key, value in baseline.data.items() if key != "title"}
 
 
 def _variant_settings(
@@ -158,7 +163,7 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
         return {"report": scenario.report, "scenario": scenario.name}
     if stage == "preview":
         of = baseline or _baseline_of(scenario)
-        return {"model": of.model, "data": of.data, "pruning": scenario.pruning}
+        return {"model": of.model, "data": _images_of(of), "pruning": scenario.pruning}
     if scenario.recorded is None and baseline is None:
         baseline = _baseline_of(scenario)
     return {
