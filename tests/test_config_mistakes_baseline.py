@@ -23,7 +23,7 @@ BAD_BASELINES = [
     ({"model.weights": True}, "model.weights is true; it must be text, or null"),
     (
         {"model.weights": "DEFAULT"},
-        "model.weights is DEFAULT; for source budama it must be a file (.safetensors or .pth), or null",
+        "model.weights is DEFAULT; for source budama it must be a file of weights, or null",
     ),
     (
         {"model.source": "python", "model.name": "package.module.function"},

@@ -179,17 +179,13 @@ def test_a_pickle_with_a_payload_is_refused_and_not_run(tmp_path):
     [
         (b"", "cannot be read"),
         (b"not a model at all", "refused"),
-        (b"PK\x03\x04 cut off", "cannot be read"),
+        (b"PK\x03\x04 cut off", "cannot be read: it is cut off"),
     ],
 )
 def test_a_damaged_weights_file_is_one_line(tmp_path, content, expected):
     (tmp_path / "w.pth").write_bytes(content)
     assert "w.pth" in (told := refused({**SMALL, "weights": str(tmp_path / "w.pth")}, 5, (1, 8, 8)))
-    assert expected in told or "refused" in told
-    (tmp_path / "w.safetensors").write_bytes(content)
-    assert "not a whole safetensors file" in refused(
-        {**SMALL, "weights": str(tmp_path / "w.safetensors")}, 5, (1, 8, 8)
-    )
+    assert expected in told
 
 
 def test_a_whole_pickled_model_is_refused(tmp_path):

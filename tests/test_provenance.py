@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from budama.errors import BudamaError
 from budama.jobs import code_digest, provenance, user_files
@@ -260,12 +262,12 @@ def test_missing_weights_are_told(tmp_path, monkeypatch):
 def test_changed_weights_are_seen_and_touched_ones_are_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     weights = tmp_path / "mine.safetensors"
-    weights.write_bytes(b"one")
+    save_file({"a": torch.zeros(1)}, weights)
     settings = {"model": {"source": "torchvision", "name": "resnet18", "weights": "mine.safetensors"}}
     before = user_files.facts("baseline", settings, "mine.yaml")
     os.utime(weights, (1, 1))
     assert user_files.facts("baseline", settings, "mine.yaml") == before
-    weights.write_bytes(b"two")
+    save_file({"a": torch.ones(1)}, weights)
     assert user_files.facts("baseline", settings, "mine.yaml") != before
 
 

@@ -74,7 +74,7 @@ PYTHON = {"source": "python", "name": "own_models:Net", "arguments": {}}
 
 DAMAGED = "model/model.safetensors: is damaged or from another checkpoint (its sha256 is not structure.json's)"
 
-REFUSED = "is refused: it holds more than tensors or is damaged; nothing of it was run"
+REFUSED = "is refused: it is a pickle that torch.save did not write, or is damaged; nothing of it was run"
 
 
 # What is bad, the stages that meet it, how it comes about, and the line that tells it.
@@ -100,12 +100,12 @@ TABLE = [
      all_of(put("baseline", "model.weights", "w.pth"), pickled("w.pth")), f"model.weights: w.pth {REFUSED}"),
     ("weights: a payload in a zip of torch's", "baseline",
      all_of(put("baseline", "model.weights", "w.pth"), lambda f: torch.save({"a": Payload()}, f / "w.pth")),
-     f"model.weights: w.pth {REFUSED}"),
+     "model.weights: w.pth is refused: it asks for __builtin__.getattr, which weights need not; nothing of it was run"),
     ("weights that are not there", "baseline", put("baseline", "model.weights", "w.pth"),
      "model.weights: there is no file w.pth"),
     ("weights of another architecture", "baseline",
      all_of(put("baseline", "model.weights", "other/model.safetensors"), lambda f: save(f / "other", DEEPER)),
-     "model.weights: other/model.safetensors does not fit the model: it has also "),
+     "model.weights: other/model.safetensors does not fit the model: it has stage1.1."),
     ("weights cut off", "baseline",
      all_of(put("baseline", "model.weights", "model/model.safetensors"), cut("model/model.safetensors")),
      "model.weights: model/model.safetensors is not a whole safetensors file"),

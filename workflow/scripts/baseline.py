@@ -26,7 +26,8 @@ def main() -> None:
         data = open_data(manifest)
         model = models.build(settings["model"], data.classes, data.input_shape, seed=settings["seed"])
         if settings["train"]["epochs"] == 0:
-            weights.check_classifier(settings["model"], models.find_classifier(model, data.classes), data.classes)
+            head = models.find_classifier(model, data.classes)
+            weights.check_classifier(settings["model"], model, head, data.classes)
         result = loop.train(
             model, data, settings["train"], seed=settings["seed"], device=device, augment=manifest["augment"],
             progress_dir=progress, inputs=records.inputs("baseline", settings, args.dataset),

@@ -14,7 +14,6 @@ from pathlib import Path
 from budama.errors import BudamaError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -108,8 +107,11 @@ def shown(path: str | Path) -> str:
 
 
 def names_weights(text: str) -> bool:
-    """Whether `model.weights` names a file, rather than a set of weights that the model's source knows by this name."""
-    return text.lower().endswith(WEIGHTS) or "/" in text
+    """Whether `model.weights` names a file, rather than a set of weights that the model's source knows by this name.
+
+    No source has points or slashes in such names; a file without any is known by being there.
+    """
+    return "." in text or "/" in text or Path(text).exists()
 
 
 def disk_is_full(error: BaseException) -> bool:

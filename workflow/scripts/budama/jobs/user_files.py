@@ -16,6 +16,7 @@ from budama import files
 from budama.data import catalogue
 from budama.errors import BudamaError
 from budama.jobs import code_digest
+from budama.networks import weight_kinds
 
 REMEMBERED = Path(".cache/fingerprints")
 LARGEST_COUNT = 20_000
@@ -93,8 +94,9 @@ def _model(model: dict, weights: bool) -> dict[str, str]:
     found = {}
     named = model["weights"]
     if weights and named and files.names_weights(named):
-        if not Path(named).is_file():
+        if not Path(named).exists():
             raise BudamaError(f"model.weights is {named}, but there is no file {Path(named).absolute()}")
+        weight_kinds.check(named)
         found["weights"] = content(Path(named))
     if model["source"] == "python":
         source = _module(model["name"].partition(":")[0])

@@ -14,7 +14,7 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, did_you_mean, one_line
-from budama.networks import titles
+from budama.networks import titles, weight_kinds
 from budama.networks import weights as weight_files
 
 SOURCES = ("torchvision", "timm", "python", "budama")
@@ -32,15 +32,19 @@ def build(model: dict, classes: int, input_shape, *, weights: bool = True, seed:
         raise BudamaError(f"model.source is {source!r}; it must be one of {', '.join(SOURCES)}")
     wanted = model.get("weights") if weights else None
     path = wanted if wanted and files.names_weights(wanted) else None
-    tensors = weight_files.read(path) if path else None
+    if path:
+        weight_kinds.check(path)
+    tensors: dict[str, torch.Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         built = _BUILDERS[source](
-            model["name"], dict(model.get("arguments") or {}), None if tensors else wanted, classes, input_shape
+            model["name"], dict(model.get("arguments") or {}), None if path else wanted, classes, input_shape
         )
-        _adapt_channels(built, input_shape[0], model, wanted, tensors or {})
-        if path and tensors is not None:
+        if path:
             head = find_classifier(built, classes)
+            tensors = weight_files.of_model(path, built, model.get("weights_key"), head)
+        _adapt_channels(built, input_shape[0], model, wanted, tensors)
+        if path:
             found = len(tensors.get(f"{head}.weight", range(classes)))  # classes that the file was made for
             _replace_classifier(built, classes, found)
             weight_files.load_into(built, tensors, path)
@@ -101,7 +105,7 @@ def _torchvision(name: str, arguments: dict, weights: str | None, classes: int, 
         chosen = torchvision.models.get_model_weights(name)[weights]
     given = int(arguments.setdefault("num_classes", len(chosen.meta["categories"]) if chosen else classes))
     cached = os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(chosen.url)) if chosen else ""
-    place = f"put the file at {cached}, or set model.weights to its path (.pth or .safetensors)"
+    place = f"put the file at {cached}, or set model.weights to its path of any name"
     shown = {"progress": sys.stderr.isatty()}  # a bar is for a terminal, not for a log
     wanted = {"weights": chosen, **shown, **arguments}
     built = _call(torchvision.models.get_model, f"torchvision/{name}", (name,), wanted, place)
@@ -125,7 +129,7 @@ def _timm(name: str, arguments: dict, weights: str | None, classes: int, input_s
         arguments.setdefault("img_size", tuple(input_shape[1:]))
     arguments.setdefault("num_classes", classes)
     arguments.setdefault("in_chans", input_shape[0])
-    place = "set model.weights to a file of the model's weights (.safetensors or .pth)"
+    place = "set model.weights to a file of the model's weights"
     arguments["pretrained"] = bool(weights)
     built = _call(timm.create_model, f"timm/{name}", (name,), arguments, place)
     return _replace_classifier(built, int(arguments["num_classes"]), classes)
@@ -189,13 +193,13 @@ def _call(function, name: str, positional: tuple, arguments: dict, place: str = 
 
 
 def _unknown_weights(name: str, weights: str, known: list[str]) -> BudamaError:
-    allowed = ", ".join(["null", "a file (.safetensors, .pth)", "DEFAULT", *known])
+    allowed = ", ".join(["null", "a file", "DEFAULT", *known])
     return BudamaError(f"model.weights: {name} has no {weights!r}; allowed: {allowed}")
 
 
 def _no_named_weights(weights: str | None, source: str) -> None:
     if weights:
-        allowed = "null or a file (.safetensors, .pth)"
+        allowed = "null or a file of weights"
         raise BudamaError(f"model.weights is {weights!r}; with source {source} it is {allowed}")
 
 
