@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from budama.errors import BudamaError
-from budama.jobs import provenance, user_files
+from budama.jobs import provenance, user_files, weights_fit
 from budama.settings import stages
 from budama.settings.stages import Baseline, Scenario, Variant
 
@@ -73,10 +73,11 @@ def report_spec(scenario: str, compared_as_they_are: Iterable[str]) -> str:
 
 
 def check_users_files(baseline: str) -> list[str]:
-    """No files, but BudamaError, with a line, where the images or weights that a baseline names are missing."""
+    """No files, but BudamaError, with a line, where the images or weights of a baseline cannot serve."""
     owner = find_baseline(baseline)
     for stage in ("dataset", "baseline"):
         user_files.facts(stage, stages.stage_settings(stage, baseline=owner), owner.path)
+    weights_fit.check(owner)
     return []
 
 
