@@ -110,8 +110,7 @@ def satterthwaite(drawn: Moments, methods: list[str], seeds: list[int], rng: np.
         variance = tested.over_images + max(0.0, between.value - between.explained) / tested.seeds
         part = between.value / tested.seeds
         freedom = between.freedom * (variance / part) ** 2 if part else np.inf
-        t = abs(tested.mean) / np.sqrt(variance) if variance else np.inf * (tested.mean != 0)
-        found.append(float(2 * stats.t.sf(t, freedom)) if tested.mean else 1.0)
+        found.append(float(2 * stats.t.sf(abs(tested.shift) / np.sqrt(variance), freedom)))
     return found
 
 

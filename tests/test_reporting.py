@@ -148,3 +148,36 @@ def test_a_failed_control_warns_and_a_missing_one_is_said():
     text = said(content)
     assert "1 bu aralığın içinde" not in text
     assert "%0.40" in text
+
+
+def test_more_than_the_original_is_never_kept_and_a_control_is_never_recommended():
+    content = single()
+    by = {row["method"]: row for row in content["variants"]}
+    before = content["baseline"]["accuracy_percent"]
+    for method, gain in (("wanda", 0.4), ("random", 0.3)):
+        by[method] |= {"accuracy_percent": before + gain, "accuracy_change_points": gain}
+        by[method]["retention_percent"] = 100 * (before + gain) / before
+    names = [by[method]["variant"] for method in ("wanda", "random")]
+    rest = [row["variant"] for row in content["variants"] if row["variant"] not in names and row["status"] == "ok"]
+    content["ranking"] = [
+        {"rank": 1, "ratio": 0.3, "variants": names, "tie_p_holm": 0.8},
+        *({"rank": 3 + i, "ratio": 0.3, "variants": [name], "tie_p_holm": None} for i, name in enumerate(rest)),
+    ]
+    text = said(content)
+    assert "Doğruluk için **Wanda** seçilebilir" in text
+    assert "orijinalden 0.40 puan yüksek" in text
+    assert "Random kontrolü de ondan ayırt edilemez" in text
+    assert "%100.4" not in text
+
+
+def test_with_one_seed_models_are_spoken_of_and_not_methods():
+    content = leaders(0.002, True)
+    for claim in [*content["comparisons"], *content["against_original"], *content["against_random"]]:
+        claim |= {"of": "models", "test": "mcnemar", "seeds": 1}
+    content["seeds"] = [0]
+    text = said(content)
+    assert "Ölçülen modellerin en doğrusu **Magnitude** ile budanandır" in text
+    assert "iki yöntem için birden çok tohum (seed) gerekir" in text
+    assert "seçilmelidir: %" not in text
+    assert "<code>seeds: [0, 1, 2]</code>" in text
+    assert "yöntemler değil, modeller karşılaştırıldı" in text

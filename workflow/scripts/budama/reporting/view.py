@@ -231,7 +231,8 @@ class Results:
         retention, change = row["retention_percent"], row["accuracy_change_points"]
         if retention is None:
             return self.language.say("names.kept.none")
-        return self.language.say(f"names.kept.{'above' if change > 0 else 'below'}", retention=retention, change=change)
+        kind = "above" if round(change, 2) > 0 else "below" if round(change, 2) < 0 else "equal"
+        return self.language.say(f"names.kept.{kind}", retention=retention, change=change)
 
     def reason(self, told: str) -> str:
         """Why a variant was not measured: in the report's language where the catalogue has it, else as `told`."""

@@ -209,8 +209,7 @@ def _per_class(hits: np.ndarray, measured: Measured) -> list[float | None]:
 
 def _candidate(measured: Measured, row: Row) -> Candidate:
     hits = {seed: measured.hits(label_of(row["variant"], seed)) for seed in measured.measured_seeds(row["variant"])}
-    images, seeded = len(measured.labels), METHODS[row["method"]].seeded
-    return Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images, hits, seeded)
+    return Candidate(row["variant"], row["ratio"], row["accuracy_percent"], len(measured.labels), hits)
 
 
 def _original(measured: Measured, baseline: Baseline) -> Candidate:

@@ -8,10 +8,11 @@ hits of single images, as two proportions. Holm's correction is over all that ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
+from scipy.special import logit
 from statsmodels.stats.multitest import multipletests
 
 from budama.significance import moments, variances
@@ -32,7 +33,6 @@ class Candidate:
     Attributes:
         images: of the test split.
         hits: bool [images] a seed, of models that differ; empty where single hits are not known.
-        seeded: whether the seed decides more than the training: its seeds vary in their own way.
     """
 
     name: str
@@ -40,7 +40,6 @@ class Candidate:
     accuracy_percent: float
     images: int
     hits: Mapping[int, np.ndarray] = field(default_factory=dict)
-    seeded: bool = False
 
 
 def compare(candidates: Sequence[Candidate]) -> list[Comparison]:
@@ -74,9 +73,9 @@ def against_random(hits: Mapping[str, np.ndarray], random: Mapping[int, np.ndarr
         hits: variant → [N] hits on the selection images, BatchNorm re-estimated and not yet fine-tuned: one model each.
         random: the random control's hits on the same images, a seed.
     """
-    control = Candidate("control", None, 0, 0, random, seeded=True)
+    control = Candidate("control", None, 0, 0, random)
     claims = _judged(
-        [_turned(_to_one(control, Candidate(name, None, 0, 0, {0: own}), [])) for name, own in hits.items()]
+        [_turned(_to_one(control, Candidate(name, None, 0, 0, {0: own}), [control])) for name, own in hits.items()]
     )
     percent = 100 * float(np.mean([one.mean() for one in random.values()]))
     return [
@@ -123,15 +122,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
 
 
-def alike(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[str]:
-    """The variants whose seeds vary alike: those with all of these seeds, which decide nothing but the training."""
-    return [one.name for one in candidates if not one.seeded and set(seeds) <= set(one.hits)]
+def with_seeds(candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[Candidate]:
+    """The variants that have all of these seeds: how much seeds vary is estimated from all of them."""
+    return [one for one in candidates if set(seeds) <= set(one.hits)]
 
 
 def _pair(a: Candidate, b: Candidate, every: Sequence[Candidate], known: moments.Moments | None) -> Tested:
     seeds = sorted(set(a.hits) & set(b.hits))
     if len(seeds) > 1 and known:
-        return variances.pair(known, a.name, b.name, seeds, alike(every, seeds))
+        return variances.pair(known, a.name, b.name, seeds, [one.name for one in with_seeds(every, seeds)])
     return _to_one(a, b, every) if len(a.hits) >= len(b.hits) else _turned(_to_one(b, a, every))
 
 
@@ -143,10 +142,10 @@ def _to_one(a: Candidate, one: Candidate, every: Sequence[Candidate]) -> Tested:
     model = one.hits[min(one.hits)]
     if len(seeds) == 1:
         return Paired.of_hits(a.hits[seeds[0]], model)
-    own = [a] if a.seeded else [other for other in every if other.name in alike(every, seeds)]
-    table = {(other.name, seed): other.hits[seed] for other in own for seed in seeds}
+    pool = with_seeds(every, seeds)
+    table = {(other.name, seed): other.hits[seed] for other in pool for seed in seeds}
     known = moments.of_hits({**table, ORIGINAL: model})
-    return variances.to_one(known, a.name, ORIGINAL, seeds, alike(own, seeds))
+    return variances.to_one(known, a.name, ORIGINAL, seeds, [other.name for other in pool])
 
 
 def _proportions(a: Candidate, b: Candidate) -> Proportions:
@@ -157,18 +156,24 @@ def _proportions(a: Candidate, b: Candidate) -> Proportions:
 
 def _apart(here: Sequence[float], there: Sequence[float], images: int) -> Tested:
     means = [float(np.mean(one)) / 100 for one in (here, there)]
-    if min(len(here), len(there)) < 2:
-        return Proportions(round(means[0] * images), round(means[1] * images), images)
     seeds = min(len(here), len(there))
-    parts = [Component(seeds * float(np.var(one, ddof=1)) / 1e4 / len(one), len(one) - 1, 0.0) for one in (here, there)]
-    over_images = sum(share * (1 - share) for share in means) / images
-    return Difference(means[0] - means[1], over_images, Component.total(parts), seeds)
+    if seeds < 2:
+        return Proportions(round(means[0] * images), round(means[1] * images), images)
+    smoothed = [(images * share + 0.5) / (images + 1) for share in means]
+    slopes = [1 / (share * (1 - share)) for share in smoothed]
+    parts = [
+        Component(seeds * float(np.var(one, ddof=1)) / 1e4 * slope**2 / len(one), len(one) - 1, 0.0)
+        for one, slope in zip((here, there), slopes)
+    ]
+    ends = [float(logit(share)) for share in smoothed]
+    over_images, shift, middle = sum(slopes) / images, ends[0] - ends[1], sum(ends) / 2
+    return Difference(means[0] - means[1], shift, middle, over_images, Component.total(parts), seeds)
 
 
 def _turned(tested: Tested) -> Tested:
     """The same difference seen from the other side."""
     if isinstance(tested, Difference):
-        return Difference(-tested.mean, tested.over_images, tested.between_seeds, tested.seeds)
+        return replace(tested, mean=-tested.mean, shift=-tested.shift)
     if isinstance(tested, Paired):
         return Paired(tested.only_b, tested.only_a, tested.images)
     return Proportions(tested.right_b, tested.right_a, tested.images)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
+from scipy.special import expit
 
 from budama.significance import moments, variances
-from budama.significance.differences import Candidate, alike
+from budama.significance.differences import Candidate, with_seeds
 
 LEVEL = 0.05
 
@@ -17,7 +18,7 @@ def accuracy_percent(one: Candidate, every: Sequence[Candidate]) -> list[float] 
     """The 95 % interval of a variant's accuracy in percent; None where no hits are known.
 
     Over seeds and images where there are two seeds or more, with the variance between seeds that tests use (pooled over
-    `every` variant of the ratio whose seeds vary alike). It is Wilson's (1927), for as many images as would give that
+    `every` variant of the ratio). It is Wilson's (1927), for as many images as would give that
     standard error by themselves (as for surveys: Korn and Graubard 1998; Franco et al. 2019), so it stays within 0 and
     100, and 100 of 100 images right is not taken for certainty.
     """
@@ -26,12 +27,11 @@ def accuracy_percent(one: Candidate, every: Sequence[Candidate]) -> list[float] 
         return None
     if len(seeds) == 1:
         return single_percent(one.hits[seeds[0]])
-    own = [one] if one.seeded else [other for other in every if other.name in alike(every, seeds)]
-    known = moments.of_hits({(other.name, seed): other.hits[seed] for other in own for seed in seeds})
-    tested = variances.of_mean(known, one.name, seeds, alike(own, seeds))
-    deviation = tested.half_width(LEVEL) / stats.norm.isf(LEVEL / 2)
-    spread = tested.mean * (1 - tested.mean)
-    return _wilson(tested.mean, float(spread / deviation**2) if deviation and spread else known.images)
+    pool = with_seeds(every, seeds)
+    known = moments.of_hits({(other.name, seed): other.hits[seed] for other in pool for seed in seeds})
+    tested = variances.of_mean(known, one.name, seeds, [other.name for other in pool])
+    deviation, share = tested.half_width(LEVEL) / stats.norm.isf(LEVEL / 2), expit(tested.shift)
+    return _wilson(tested.mean, float(1 / (deviation**2 * share * (1 - share))))
 
 
 def single_percent(hits: np.ndarray) -> list[float]:
@@ -55,4 +55,4 @@ def _wilson(share: float, images: float) -> list[float]:
     z = float(stats.norm.isf(LEVEL / 2))
     middle = (share + z**2 / (2 * images)) / (1 + z**2 / images)
     half = z * (share * (1 - share) / images + z**2 / (4 * images**2)) ** 0.5 / (1 + z**2 / images)
-    return [100 * max(0.0, middle - half), 100 * min(1.0, middle + half)]
+    return [100 * max(0.0, min(middle - half, share)), 100 * min(1.0, max(middle + half, share))]

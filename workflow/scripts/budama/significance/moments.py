@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.special import logit
 
 Model = tuple[str, int]  # a variant and a seed
 
@@ -29,6 +31,25 @@ class Moments:
     means: np.ndarray
     covariance: np.ndarray
     images: int
+
+    @cached_property
+    def logits(self) -> Moments:
+        """The same on the scale on which seeds spread alike, at 80 % as at 99 %: the logit, log(p / (1 − p)).
+
+        Around each method's mean p it is linear, with the slope 1 / (p (1 − p)) (the delta method), so what is exact
+        for means of hits stays so. Half an image more is right and half wrong (Haldane 1956), or all of 100 would be
+        certainty; of one method's models it is the same image.
+        """
+        means, covariance = np.empty_like(self.means), self.covariance.copy()
+        slopes = np.empty_like(self.means)
+        for method in dict.fromkeys(method for method, _ in self.models):
+            own = [place for place, model in enumerate(self.models) if model[0] == method]
+            share = float(self.means[own].mean())
+            smoothed = (self.images * share + 0.5) / (self.images + 1)
+            slopes[own] = 1 / (smoothed * (1 - smoothed))
+            means[own] = logit(smoothed) + slopes[own] * (self.means[own] - share)
+            covariance[np.ix_(own, own)] += max(0.0, smoothed * (1 - smoothed) - share * (1 - share))
+        return Moments(self.models, means, covariance * np.outer(slopes, slopes), self.images)
 
     def contrast(self, weights: Mapping[Model, float]) -> np.ndarray:
         """[K] the weights of those models, and 0 of the others."""

@@ -11,6 +11,9 @@ the images explain, S the number of seeds. V has few degrees of freedom. Sattert
 papers use, is too bold where they are one or two: a V that is small by chance is believed. So V is not taken as known
 but integrated over what its chi-squared distribution leaves possible: a generalised p value (Tsui and Weerahandi 1989;
 Weerahandi 1995, chapters 5 and 9). Without L it is Student's t test, without V the z test.
+
+All of this is on the logit scale (`moments.Moments.logits`): near 100 % seeds spread less in points than at 80 %, not
+in logits. What is reported is in points: an interval's ends are those differences around the same middle.
 `benchmarks/false_claims.py` compares both, and a bootstrap of seeds and images.
 """
 
@@ -21,6 +24,7 @@ from functools import cache
 
 import numpy as np
 from scipy import optimize, stats
+from scipy.special import expit
 
 POINTS = 801  # of the integral over log(chi²); twice as many change no p by more than 1e-7
 
@@ -44,16 +48,27 @@ class Component:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference (a share, not percent), and what is known of its variance."""
+    """A mean difference, and what is known of its variance.
+
+    Attributes:
+        mean: of accuracies, as a share.
+        shift: the same in logits.
+        middle: half-way between the two, in logits.
+        over_images: L.
+        between_seeds: V, and E as what the images explain of it.
+        seeds: S.
+    """
 
     mean: float
-    over_images: float  # L
+    shift: float
+    middle: float
+    over_images: float
     between_seeds: Component
     seeds: int
 
-    def p(self, mean: float | None = None) -> float:
-        """Two-sided p under the hypothesis of no difference; of another mean than its own where one is given."""
-        distance = abs(self.mean if mean is None else mean)
+    def p(self, shift: float | None = None) -> float:
+        """Two-sided p under the hypothesis of no difference; of another shift than its own where one is given."""
+        distance = abs(self.shift if shift is None else shift)
         if distance == 0:
             return 1.0
         deviations, weights = self._deviations()
@@ -61,16 +76,20 @@ class Difference:
             return float(min(1.0, weights @ (2 * stats.norm.sf(distance / deviations))))
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """Of the mean difference; it excludes 0 exactly where p < alpha."""
+        """Of the mean difference, as shares; it excludes 0 exactly where p < alpha."""
         half = self.half_width(alpha)
-        return self.mean - half, self.mean + half
+        low, high = (
+            float(expit(self.middle + end / 2) - expit(self.middle - end / 2))
+            for end in (self.shift - half, self.shift + half)
+        )
+        return low, high
 
     def half_width(self, alpha: float) -> float:
-        """Half of that interval."""
+        """Half of that interval in logits."""
         largest = float(self._deviations()[0].max())
         if largest == 0:
             return 0.0
-        return float(optimize.brentq(lambda mean: self.p(mean) - alpha, 0, 40 * largest, xtol=1e-12))
+        return float(optimize.brentq(lambda shift: self.p(shift) - alpha, 0, 40 * largest, xtol=1e-12))
 
     def _deviations(self) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations of the mean difference that are possible, and how probable each is."""

@@ -1,9 +1,8 @@
-"""The variances of a mean difference, out of the moments of hits: over images, and between seeds.
+"""The variances of a mean difference, out of the moments of hits: over images, and between seeds. In logits.
 
 Between seeds, a method's accuracies vary by what the seed does to all methods alike, which no difference shows, and by
 the rest, the interaction of method and seed. Its mean square is pooled over the methods of a ratio: two seeds of one
-method say little, two seeds of each of five say more. A method of which the seed decides more than the training (which
-channels go, the weights that it begins with) is not pooled with the others: its own seeds speak for it.
+method say little, two seeds of each of five say more.
 """
 
 from __future__ import annotations
@@ -12,56 +11,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from budama.significance.moments import Moments
+from budama.significance.moments import Model, Moments
 from budama.significance.two_level import Component, Difference
 
 
-def pair(moments: Moments, a: str, b: str, seeds: Sequence[int], alike: Sequence[str]) -> Difference:
+def pair(moments: Moments, a: str, b: str, seeds: Sequence[int], pool: Sequence[str]) -> Difference:
     """Two methods, each with these seeds (2 or more).
 
     Args:
-        alike: the methods whose seeds vary alike; all of them have all of these seeds.
+        pool: the methods with all of these seeds, of which the variance between seeds is estimated.
     """
-    contrast = _mean(moments, a, seeds) - _mean(moments, b, seeds)
-    return _difference(moments, contrast, _between(moments, a, b, seeds, alike), len(seeds))
+    between = _scaled(_interaction(moments.logits, pool, seeds), 2)
+    return _difference(moments, _mean(moments, a, seeds), _mean(moments, b, seeds), between, len(seeds))
 
 
-def to_one(moments: Moments, a: str, one: tuple[str, int], seeds: Sequence[int], alike: Sequence[str]) -> Difference:
+def to_one(moments: Moments, a: str, one: Model, seeds: Sequence[int], pool: Sequence[str]) -> Difference:
     """A method with these seeds (2 or more) against one model that does not vary: the original, say."""
-    contrast = _mean(moments, a, seeds) - moments.contrast({one: 1})
-    pool = alike if a in alike else [a]
-    return _difference(moments, contrast, _within(moments, pool, seeds), len(seeds))
+    between = _within(moments.logits, pool, seeds)
+    return _difference(moments, _mean(moments, a, seeds), moments.contrast({one: 1}), between, len(seeds))
 
 
-def of_mean(moments: Moments, a: str, seeds: Sequence[int], alike: Sequence[str]) -> Difference:
+def of_mean(moments: Moments, a: str, seeds: Sequence[int], pool: Sequence[str]) -> Difference:
     """A method's mean accuracy itself, with these seeds (2 or more)."""
-    pool = alike if a in alike else [a]
-    return _difference(moments, _mean(moments, a, seeds), _within(moments, pool, seeds), len(seeds))
+    between, nothing = _within(moments.logits, pool, seeds), np.zeros(len(moments.models))
+    return _difference(moments, _mean(moments, a, seeds), nothing, between, len(seeds))
 
 
-def over_images(moments: Moments, contrast: np.ndarray) -> float:
-    """The variance that N images give a weighted sum of models' accuracies."""
-    return max(0.0, float(contrast @ moments.covariance @ contrast)) / moments.images
-
-
-def _difference(moments: Moments, contrast: np.ndarray, between: Component, seeds: int) -> Difference:
-    return Difference(float(contrast @ moments.means), over_images(moments, contrast), between, seeds)
+def _difference(moments: Moments, a: np.ndarray, b: np.ndarray, between: Component, seeds: int) -> Difference:
+    known, contrast = moments.logits, a - b
+    over_images = max(0.0, float(contrast @ known.covariance @ contrast)) / known.images
+    shift, middle = float(contrast @ known.means), float((a + b) @ known.means) / 2
+    return Difference(float(contrast @ moments.means), shift, middle, over_images, between, seeds)
 
 
 def _mean(moments: Moments, method: str, seeds: Sequence[int]) -> np.ndarray:
     return moments.contrast({(method, seed): 1 / len(seeds) for seed in seeds})
-
-
-def _between(moments: Moments, a: str, b: str, seeds: Sequence[int], alike: Sequence[str]) -> Component:
-    """The variance over seeds of a difference of two methods with the same seed."""
-    others = [method for method in (a, b) if method not in alike]
-    if len(others) == 1 and len(alike) > 1:
-        pool = len(alike)
-        own = _component(moments, {others[0]: 1.0} | dict.fromkeys(alike, -1 / pool), seeds)
-        return Component.total([_scaled(_interaction(moments, alike, seeds), 1 - 1 / pool), own])
-    if others or len(alike) < 3:
-        return _component(moments, {a: 1.0, b: -1.0}, seeds)
-    return _scaled(_interaction(moments, alike, seeds), 2)
 
 
 def _interaction(moments: Moments, methods: Sequence[str], seeds: Sequence[int]) -> Component:

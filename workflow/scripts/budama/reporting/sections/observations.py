@@ -222,7 +222,7 @@ def _kept(results: Results, groups: list[Tied], index: int, row: Row, same: bool
         "change": row["accuracy_change_points"],
         "flops": results.change(row, "gmacs"),
     }
-    if row["accuracy_change_points"] > 0:
+    if round(row["accuracy_change_points"], 2) > 0:
         return say("balance.above", **values)
     if index == 0 and same and len(groups) > 1:
         others = [results.short(other) for other in group["rows"] if other is not row]

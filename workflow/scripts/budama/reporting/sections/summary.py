@@ -87,7 +87,7 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
 def _tie(results: Results, groups: list[Tied], controls: list[Row]) -> Inline:
     say, rows = results.language.say, groups[0]["rows"]
     chosen = [row for row in rows if row not in controls] or rows
-    values, shown = [row["accuracy_percent"] for row in rows], tie(results, groups[0])
+    values, shown = [row["accuracy_percent"] for row in chosen], tie(results, groups[0])
     common = {"low": min(values), "high": max(values), "tie": shown, "pairwise": results.pairwise(rows)}
     common |= {"models": results.of_models, "names": [results.short(row) for row in chosen]}
     if len(groups) == 1:
