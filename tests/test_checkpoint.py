@@ -254,3 +254,47 @@ def test_resnet50_loads_in_under_a_second(tmp_path):
     start = time.perf_counter()
     checkpoint.load(tmp_path / "m")
     assert time.perf_counter() - start < 1
+
+
+# (source, name, arguments), and patterns of layers to leave alone
+IGNORED = [
+    ("budama", "resnet_cifar", {"depth": 8, "width": 8}, ["conv1", "stage1.*", "stage2.*", "stage3.*"]),
+    ("torchvision", "resnet18", {}, ["layer1.*", "layer4.*", "*.conv1"]),
+    ("torchvision", "mobilenet_v2", {}, ["features.1?.*", "features.2.*"]),
+    ("torchvision", "squeezenet1_1", {}, ["*.squeeze", "features.3.*"]),
+    ("torchvision", "shufflenet_v2_x0_5", {}, ["stage4.*", "conv5.*"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "arguments", "pattern"),
+    [(*net, pattern) for *net, patterns in IGNORED for pattern in patterns],
+    ids=lambda value: str(value),
+)
+def test_layers_that_pruning_did_not_touch_come_back_as_they_lay_in_memory(tmp_path, source, name, arguments, pattern):
+    described = {"source": source, "name": name, "arguments": arguments, "weights": None}
+    shape = (3, 32, 32)
+    model = models.build(described, 5, shape, seed=1).to(memory_format=torch.channels_last)
+    found = pruner.prune(model, shape, 5, "magnitude", {"ratio": 0.3, "ignore": [pattern]})
+    recipe = RECIPE | {"model": described, "input_shape": list(shape)}
+    checkpoint.save(tmp_path / "model", found.model, recipe=recipe, kept=found.kept)
+    loaded = checkpoint.load(tmp_path / "model")
+    ours, theirs = found.model.state_dict(), loaded.state_dict()
+    assert {key: tensor.stride() for key, tensor in ours.items()} == {k: t.stride() for k, t in theirs.items()}
+    images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(found.model.eval()(images), loaded(images))
+
+
+@pytest.mark.parametrize("strides", [[1, 1, 1, 1], [9, 9, 3], "x", [1, 2, 3, 10**9]])
+def test_strides_that_do_not_fit_are_refused_in_one_line(saved, strides):
+    changed(saved, strides={"conv1.weight": strides})
+    assert "strides of 'conv1.weight' do not fit its shape" in refused(saved)
+
+
+def test_a_checkpoint_of_an_earlier_version_has_one_layout_for_all_layers(saved):
+    described = json.loads((saved / "structure.json").read_text())
+    del described["strides"]
+    (saved / "structure.json").write_text(json.dumps({**described, "memory_format": "channels_last"}))
+    weight = checkpoint.load(saved).get_parameter("conv1.weight")
+    assert weight.is_contiguous(memory_format=torch.channels_last)

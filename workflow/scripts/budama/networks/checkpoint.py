@@ -46,7 +46,7 @@ def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, 
         "attributes": rebuilding.changed_attributes(model, fresh),
         "kept": kept or {},
         "aliases": aliases,
-        "memory_format": "channels_last" if _is_channels_last(model) else "contiguous",
+        "strides": rebuilding.strides(tensors),
         "sha256": hashlib.sha256(content).hexdigest(),
         "versions": {"torch": torch.__version__, **_source_version(recipe["model"]["source"])},
     }
@@ -84,11 +84,11 @@ def load(folder: str | Path, device: str | torch.device = "cpu", data: Data | No
     try:
         model = rebuilding.unpruned(described["recipe"])
         rebuilding.set_attributes(model, described["attributes"])
-        rebuilding.set_tensors(model, tensors, described.get("aliases", {}))
+        rebuilding.set_tensors(model, tensors, described.get("aliases", {}), described.get("strides", {}))
         rebuilding.check_shapes(model)
     except BudamaError as error:
         raise BudamaError(f"{folder}: {error}") from error
-    if described.get("memory_format") == "channels_last":
+    if described.get("memory_format") == "channels_last":  # of the whole model, in checkpoints of budama 0.2 and before
         model = model.to(memory_format=torch.channels_last)
     return model.eval().to(device)
 
@@ -142,13 +142,6 @@ def _check_data(folder: Path, recipe: dict, data: Data) -> None:
         pairs = zip(names, data.class_names, strict=True)
         number, (own, other) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
         raise BudamaError(f"{folder}: its class {number} is {own!r}, but dataset.json has {other!r} there")
-
-
-def _is_channels_last(model: nn.Module) -> bool:
-    return any(
-        p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
-        for p in model.parameters()
-    )
 
 
 def _check_equal(model: nn.Module, rebuilt: nn.Module, input_shape, folder: str | Path) -> None:

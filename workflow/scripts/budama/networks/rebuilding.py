@@ -1,7 +1,7 @@
 """A model from a checkpoint's recipe, and what pruning changed in it: attributes and tensors, read and put back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -115,8 +115,48 @@ def set_attributes(model: nn.Module, attributes: dict[str, dict]) -> None:
             setattr(modules[name], key, value)
 
 
-def set_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], aliases: dict[str, str]) -> None:
-    """Put the tensors in place. They are copied, for MKL's last bit may depend on how memory is aligned."""
+def strides(tensors: dict[str, torch.Tensor]) -> dict[str, list[int]]:
+    """How each tensor lies in memory that does not lie in the order of its dimensions.
+
+    Kernels choose by it, and with it the last bit of an output may change. It is kept of each tensor by itself, for in
+    one model some may be channels_last (those that pruning did not touch, say) and others not. A dimension of one
+    element counts, too: a 1 × 1 convolution's weight lies the same in both layouts, and kernels tell them apart.
+    """
+    return {
+        name: list(tensor.stride())
+        for name, tensor in tensors.items()
+        if tensor.stride() != torch.empty(tensor.shape, device="meta").stride()
+        and _is_dense(tensor.shape, tensor.stride())
+    }
+
+
+def _is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements fill their memory without a gap and without an overlap, in whatever order."""
+    expected = 1
+    for stride, size in sorted((stride, size) for stride, size in zip(strides, shape) if size != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _laid_out(name: str, tensor: torch.Tensor, asked: list[int] | None) -> torch.Tensor:
+    """A copy that lies in memory as asked; in the order of its dimensions where nothing is asked."""
+    if asked is None:
+        return tensor.clone()
+    whole = isinstance(asked, list) and all(type(stride) is int for stride in asked)
+    if not whole or len(asked) != tensor.dim() or not _is_dense(tensor.shape, asked):
+        raise BudamaError(f"structure.json: strides of {name!r} do not fit its shape {list(tensor.shape)}")
+    return torch.empty_strided(tensor.shape, asked, dtype=tensor.dtype).copy_(tensor)
+
+
+def set_tensors(
+    model: nn.Module, tensors: dict[str, torch.Tensor], aliases: dict[str, str], strides: dict[str, list[int]]
+) -> None:
+    """Put the tensors in place. They are copied, for MKL's last bit may depend on how memory is aligned.
+
+    `strides` is as the function of that name gives it.
+    """
     slots = dict(_slots(model))
     missing = sorted(set(slots) - set(tensors) - set(aliases))
     surplus = sorted(set(tensors) - set(slots))
@@ -127,7 +167,7 @@ def set_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], aliases: dic
     for name, (module, key) in slots.items():
         if name in aliases:
             continue
-        tensor = tensors[name].clone()
+        tensor = _laid_out(name, tensors[name], strides.get(name))
         old = module._parameters.get(key)
         if old is not None:
             tensor = nn.Parameter(tensor, requires_grad=old.requires_grad)
