@@ -60,3 +60,19 @@ def test_ts5_gives_what_its_published_table_says():
     assert after["size_change_percent"] == pytest.approx(-18.747, abs=0.001)
     assert after["parameters_change_percent"] == pytest.approx(-18.808, abs=0.001)
     assert (round(shown["before"]["gmacs"], 2), round(after["gmacs"], 2)) == (4.58, 3.73)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "expected"),
+    [
+        (4.13, 3.34, "gmacs", "4.13 → 3.34 G"),
+        (0.00168, 0.00082, "gmacs", "1.68 → 0.82 M"),
+        (0.000004, 0.000002, "gmacs", "4.00 → 2.00 k"),
+        (97.7, 79.67, "size_mib", "97.70 → 79.67 MiB"),
+        (39.25 / 1024, 19.5 / 1024, "size_mib", "39.25 → 19.50 KiB"),
+    ],
+)
+def test_small_nets_are_told_in_units_that_show_them(before, after, key, expected):
+    import preview as stage
+
+    assert stage.between(before, after, stage.UNITS[key]) == expected

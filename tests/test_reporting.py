@@ -181,3 +181,15 @@ def test_with_one_seed_models_are_spoken_of_and_not_methods():
     assert "seçilmelidir: %" not in text
     assert "<code>seeds: [0, 1, 2]</code>" in text
     assert "yöntemler değil, modeller karşılaştırıldı" in text
+
+
+def test_a_report_of_one_method_compares_no_sizes():
+    content = single()
+    kept = next(row for row in content["variants"] if row["method"] == "wanda")
+    content |= {"variants": [kept], "comparisons": [], "against_random": []}
+    content["against_original"] = [c for c in content["against_original"] if c["variant"] == kept["variant"]]
+    content["ranking"] = [{"rank": 1, "ratio": 0.3, "variants": [kept["variant"]], "tie_p_holm": None}]
+    text = said(content)
+    assert "Boyut: model 1.05 MiB yerine" in text
+    assert "fark yok" not in text
+    assert "fark etmiyor" not in section(text, "Kısaca")

@@ -8,6 +8,8 @@ from budama import files
 from budama.jobs import command_line
 from budama.progress import log
 
+UNITS = {"size_mib": {"MiB": 1, "KiB": 1024}, "gmacs": {"G": 1, "M": 1e3, "k": 1e6}}
+
 
 def main() -> None:
     parser = command_line.parser(__doc__)
@@ -24,11 +26,17 @@ def main() -> None:
     files.write_json(args.output, result)
     before = result["before"]
     for after in result["after"]:
+        size, macs = (between(before[key], after[key], UNITS[key]) for key in UNITS)
         log(
-            f"ratio {after['ratio']:g}: {before['size_mib']:.2f} → {after['size_mib']:.2f} MiB "
-            f"({after['size_change_percent']:+.1f} %), {before['gmacs']:.2f} → {after['gmacs']:.2f} G "
+            f"ratio {after['ratio']:g}: {size} ({after['size_change_percent']:+.1f} %), {macs} "
             f"({after['gmacs_change_percent']:+.1f} %)" + (", an estimate" if after["estimate"] else "")
         )
+
+
+def between(before: float, after: float, units: dict[str, float]) -> str:
+    """4.13 → 3.34 G: in the largest unit of which the first number has a tenth or more; else in the smallest."""
+    unit = next((name for name, factor in units.items() if before * factor >= 0.1), list(units)[-1])
+    return f"{before * units[unit]:.2f} → {after * units[unit]:.2f} {unit}"
 
 
 if __name__ == "__main__":
