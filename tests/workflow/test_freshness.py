@@ -122,7 +122,7 @@ TABLE = [
     ("code: a change in pruning", append(f"{CODE}/pruning/pruner.py", CHANGE), PRUNE),
     ("code: a change in calibration", append(f"{CODE}/pruning/calibration.py", CHANGE), CALIBRATE),
     ("code: a change in one criterion", append(f"{CODE}/pruning/criteria/data.py", CHANGE), PRUNE),
-    ("code: a change in statistics", append(f"{CODE}/results/significance.py", CHANGE), AGGREGATE | ELSEWHERE),
+    ("code: a change in statistics", append(f"{CODE}/significance/differences.py", CHANGE), AGGREGATE | ELSEWHERE),
     ("code: a change in Turkish suffixes", append(f"{CODE}/reporting/turkish.py", CHANGE), REPORTS),
     ("code: a change in a module imported late", append(f"{CODE}/data/batching.py", CHANGE), BASELINE),
     ("code: a change in a stage's script", append("workflow/scripts/prune.py", CHANGE), PRUNE),
