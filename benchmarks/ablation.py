@@ -20,6 +20,7 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 import torch
+from scipy import stats
 
 from budama import files
 from budama.data import batching
@@ -28,7 +29,6 @@ from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint
 from budama.pruning import calibration, pruner
 from budama.settings import stages
-from budama.significance.intervals import mean_interval
 from budama.training import loop
 
 METHODS = ("coverage", "wanda", "magnitude", "taylor")
@@ -122,7 +122,10 @@ def table(rows: dict, args: argparse.Namespace, baseline: float) -> str:
         difference = (
             "—"
             if case == FULL
-            else "{:+.2f} [{:+.2f}, {:+.2f}]".format(fmean(differences), *mean_interval(differences))
+            else "{:+.2f} [{:+.2f}, {:+.2f}]".format(
+                fmean(differences),
+                *stats.t.interval(0.95, len(differences) - 1, fmean(differences), stats.sem(differences)),
+            )
         )
         cells = [said(reestimated), steps, said(distilled), f"{fmean(before):.2f}", f"{fmean(after):.2f}", difference]
         lines.append(f"| {' | '.join(map(str, cells))} |")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 from scipy.special import expit
 
 from budama.significance import moments, variances
@@ -122,6 +122,27 @@ def test_without_a_spread_between_seeds_it_is_the_z_test(z):
 def test_a_spread_that_the_images_explain_counts_once():
     tested = difference(0.02, 1e-4, Component(3e-6, 1000, 3e-5))
     assert tested.p() == pytest.approx(2 * stats.norm.sf(2), rel=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 12])
+@pytest.mark.parametrize("explained", [0.1, 0.9, 2.0])  # of V: above 1, chance made V smaller than images alone would
+@pytest.mark.parametrize("distance", [0.5, 2.0, 5.0])
+def test_p_is_the_integral_over_the_spreads_that_are_possible(freedom, explained, distance):
+    spread = 0.01
+    over_images = explained * spread / 3
+    shift = distance * over_images**0.5
+
+    def given(log_chi2: float) -> float:
+        excess = max(0.0, spread * freedom / np.exp(log_chi2) - explained * spread) / 3
+        density = np.exp(log_chi2) * stats.chi2.pdf(np.exp(log_chi2), freedom)
+        return 2 * stats.norm.sf(shift / (over_images + excess) ** 0.5) * density
+
+    ends = np.log([stats.chi2.ppf(1e-12, freedom), stats.chi2.isf(1e-12, freedom)])
+    kink = float(np.clip(np.log(freedom / explained), *ends))
+    expected = sum(integrate.quad(given, *part, limit=200)[0] for part in ((ends[0], kink), (kink, ends[1])))
+    assert difference(shift, over_images, Component(spread, freedom, explained * spread)).p() == pytest.approx(
+        expected, abs=2e-5
+    )
 
 
 positive = st.floats(1e-6, 1.0)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from budama.significance import intervals
 from budama.significance.differences import (
@@ -218,9 +217,3 @@ def test_intervals_cover_the_truth_about_95_times_in_100():
         low, high = intervals.accuracy_percent(one, [one])
         covered += low <= 80 <= high
     assert covered >= 184
-
-
-def test_student_s_interval_of_values_by_seed():
-    low, high = intervals.mean_interval([74.0, 75.0, 76.0])
-    assert (low, high) == pytest.approx(stats.t.interval(0.95, 2, 75, 1 / 3**0.5))
-    assert intervals.mean_interval([75.0]) is None

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
-from scipy.special import logit
 from statsmodels.stats.multitest import multipletests
 
 from budama.significance import moments, variances
 from budama.significance.claims import AgainstOriginal, AgainstRandom, Claim, Comparison, Group, Test
 from budama.significance.models import Paired, Proportions
-from budama.significance.two_level import Component, Difference
+from budama.significance.two_level import Difference
 
 SIGNIFICANCE = 0.05
 TESTS: dict[type, Test] = {Difference: "two_level", Paired: "mcnemar", Proportions: "two_proportion"}
@@ -155,19 +154,10 @@ def _proportions(a: Candidate, b: Candidate) -> Proportions:
 
 
 def _apart(here: Sequence[float], there: Sequence[float], images: int) -> Tested:
-    means = [float(np.mean(one)) / 100 for one in (here, there)]
-    seeds = min(len(here), len(there))
-    if seeds < 2:
-        return Proportions(round(means[0] * images), round(means[1] * images), images)
-    smoothed = [(images * share + 0.5) / (images + 1) for share in means]
-    slopes = [1 / (share * (1 - share)) for share in smoothed]
-    parts = [
-        Component(seeds * float(np.var(one, ddof=1)) / 1e4 * slope**2 / len(one), len(one) - 1, 0.0)
-        for one, slope in zip((here, there), slopes)
-    ]
-    ends = [float(logit(share)) for share in smoothed]
-    over_images, shift, middle = sum(slopes) / images, ends[0] - ends[1], sum(ends) / 2
-    return Difference(means[0] - means[1], shift, middle, over_images, Component.total(parts), seeds)
+    if min(len(here), len(there)) < 2:
+        right = [round(float(np.mean(one)) * images / 100) for one in (here, there)]
+        return Proportions(right[0], right[1], images)
+    return variances.apart(np.array(here) / 100, np.array(there) / 100, images)
 
 
 def _turned(tested: Tested) -> Tested:

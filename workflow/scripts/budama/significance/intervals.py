@@ -18,9 +18,9 @@ def accuracy_percent(one: Candidate, every: Sequence[Candidate]) -> list[float] 
     """The 95 % interval of a variant's accuracy in percent; None where no hits are known.
 
     Over seeds and images where there are two seeds or more, with the variance between seeds that tests use (pooled over
-    `every` variant of the ratio). It is Wilson's (1927), for as many images as would give that
-    standard error by themselves (as for surveys: Korn and Graubard 1998; Franco et al. 2019), so it stays within 0 and
-    100, and 100 of 100 images right is not taken for certainty.
+    `every` variant of the ratio). It is Wilson's (1927), for as many images as would give that standard error by
+    themselves (as for surveys: Korn and Graubard 1998; Franco et al. 2019), so it stays within 0 and 100, and 100 of
+    100 images right is not taken for certainty.
     """
     seeds = sorted(one.hits)
     if not seeds:
@@ -37,18 +37,6 @@ def accuracy_percent(one: Candidate, every: Sequence[Candidate]) -> list[float] 
 def single_percent(hits: np.ndarray) -> list[float]:
     """The 95 % interval of one model's accuracy over test images, hits [N]: Wilson's."""
     return _wilson(float(np.mean(hits)), len(hits))
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval for the mean of `values`, one a seed, of which nothing is known image by image.
-
-    None for fewer than two values.
-    """
-    if len(values) < 2:
-        return None
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return mean - half, mean + half
 
 
 def _wilson(share: float, images: float) -> list[float]:

@@ -37,18 +37,18 @@ class Moments:
         """The same on the scale on which seeds spread alike, at 80 % as at 99 %: the logit, log(p / (1 − p)).
 
         Around each method's mean p it is linear, with the slope 1 / (p (1 − p)) (the delta method), so what is exact
-        for means of hits stays so. Half an image more is right and half wrong (Haldane 1956), or all of 100 would be
-        certainty; of one method's models it is the same image.
+        for means of hits stays so. The half image more that is right, and the half that is wrong (`on_logit_scale`),
+        are the same for one method's models.
         """
         means, covariance = np.empty_like(self.means), self.covariance.copy()
         slopes = np.empty_like(self.means)
         for method in dict.fromkeys(method for method, _ in self.models):
             own = [place for place, model in enumerate(self.models) if model[0] == method]
             share = float(self.means[own].mean())
-            smoothed = (self.images * share + 0.5) / (self.images + 1)
-            slopes[own] = 1 / (smoothed * (1 - smoothed))
-            means[own] = logit(smoothed) + slopes[own] * (self.means[own] - share)
-            covariance[np.ix_(own, own)] += max(0.0, smoothed * (1 - smoothed) - share * (1 - share))
+            middle, slope = on_logit_scale(share, self.images)
+            slopes[own] = slope
+            means[own] = middle + slope * (self.means[own] - share)
+            covariance[np.ix_(own, own)] += max(0.0, 1 / slope - share * (1 - share))
         return Moments(self.models, means, covariance * np.outer(slopes, slopes), self.images)
 
     def contrast(self, weights: Mapping[Model, float]) -> np.ndarray:
@@ -57,6 +57,13 @@ class Moments:
         for model, weight in weights.items():
             found[self.models.index(model)] += weight
         return found
+
+
+def on_logit_scale(share: float, images: int) -> tuple[float, float]:
+    """The logit of a share of images, and its slope there; half an image more is right and half wrong (Haldane 1956),
+    or 100 of 100 would be certainty."""
+    smoothed = (images * share + 0.5) / (images + 1)
+    return float(logit(smoothed)), 1 / (smoothed * (1 - smoothed))
 
 
 def of_hits(hits: Mapping[Model, np.ndarray]) -> Moments:

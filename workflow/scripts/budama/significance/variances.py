@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from budama.significance.moments import Model, Moments
+from budama.significance.moments import Model, Moments, on_logit_scale
 from budama.significance.two_level import Component, Difference
 
 
@@ -35,6 +35,20 @@ def of_mean(moments: Moments, a: str, seeds: Sequence[int], pool: Sequence[str])
     """A method's mean accuracy itself, with these seeds (2 or more)."""
     between, nothing = _within(moments.logits, pool, seeds), np.zeros(len(moments.models))
     return _difference(moments, _mean(moments, a, seeds), nothing, between, len(seeds))
+
+
+def apart(a: np.ndarray, b: np.ndarray, images: int) -> Difference:
+    """Two methods that ran apart, of which only accuracies are known: shares of `images`, one a seed (2 or more).
+
+    Images are taken for independent, and nothing of what seeds vary by for explained by them: that claims less.
+    """
+    seeds, parts = min(len(a), len(b)), []
+    (x, x_slope), (y, y_slope) = (on_logit_scale(float(one.mean()), images) for one in (a, b))
+    for one, slope in (a, x_slope), (b, y_slope):
+        spread = float(one.var(ddof=1)) * slope**2
+        parts.append(Component(spread * seeds / len(one), len(one) - 1, 0.0))
+    over_images = (x_slope + y_slope) / images
+    return Difference(float(a.mean() - b.mean()), x - y, (x + y) / 2, over_images, Component.total(parts), seeds)
 
 
 def _difference(moments: Moments, a: np.ndarray, b: np.ndarray, between: Component, seeds: int) -> Difference:
