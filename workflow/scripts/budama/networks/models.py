@@ -105,7 +105,7 @@ def _torchvision(name: str, arguments: dict, weights: str | None, classes: int, 
         chosen = torchvision.models.get_model_weights(name)[weights]
     given = int(arguments.setdefault("num_classes", len(chosen.meta["categories"]) if chosen else classes))
     cached = os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(chosen.url)) if chosen else ""
-    place = f"put the file at {cached}, or set model.weights to its path of any name"
+    place = f"put the file at {cached}, or set model.weights to the path of a file of them"
     shown = {"progress": sys.stderr.isatty()}  # a bar is for a terminal, not for a log
     wanted = {"weights": chosen, **shown, **arguments}
     built = _call(torchvision.models.get_model, f"torchvision/{name}", (name,), wanted, place)

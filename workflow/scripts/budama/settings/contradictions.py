@@ -116,7 +116,7 @@ def _callable(source, name):
 @_rule("baseline", "model.source", "model.weights")
 def _weights_from_file(source, weights):
     if source in ("budama", "python") and weights is not None and not files.names_weights(weights):
-        yield (f"model.weights is {show(weights)}; for source {source} it must be a file of weights, or null")
+        yield f"model.weights is {show(weights)}; for source {source} it must be a file of weights, or null"
 
 
 @_rule("baseline", "data.name", "data.root")
