@@ -165,7 +165,9 @@ def test_more_than_the_original_is_never_kept_and_a_control_is_never_recommended
     ]
     text = said(content)
     assert "Doğruluk için **Wanda** seçilebilir" in text
-    assert "orijinalden 0.40 puan yüksek" in text
+    assert "orijinale göre +0.40 puan" in text
+    assert "**Random Pruning:** En iyi" not in text
+    assert "ayırt edilemeyen en iyi denge" not in text
     assert "Random kontrolü de ondan ayırt edilemez" in text
     assert "%100.4" not in text
 

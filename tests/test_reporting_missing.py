@@ -6,7 +6,7 @@ import pytest
 from reports import from_record, said, section, single, table
 
 from budama.errors import BudamaError
-from budama.reporting import contract
+from budama.reporting import contract, overview
 from budama.reporting.language import Language
 from budama.reporting.view import Results
 
@@ -83,6 +83,26 @@ def test_results_that_lack_a_key_are_told_in_one_line(tmp_path, change, key):
     with pytest.raises(BudamaError) as told:
         Results.read(path, Language("tr"))
     assert told.value.lines == [f"{path}: has no {key}; it must be a results.json that the aggregate stage wrote"]
+
+
+def test_results_of_an_earlier_version_can_be_compared_with_and_listed(tmp_path):
+    """Before differences were tested over seeds: McNemar alone, two intervals, nothing said of the original."""
+    content = single()
+    del content["against_original"]
+    for row in (content["baseline"], *content["variants"]):
+        del row["accuracy_interval_over"]
+        row["accuracy_bootstrap"] = None
+    for claim in (*content["comparisons"], *content["against_random"]):
+        for key in ("interval", "of", "seeds"):
+            del claim[key]
+    for claim in content["against_random"]:
+        del claim["distinguishable"]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    earlier = Results.read(path, Language("tr"))
+    assert overview.entries([earlier], tmp_path)[0]["name"]
+    text = said(from_record("ts3"), earlier.content)
+    assert "ile Karşılaştırma" in text
 
 
 @pytest.mark.parametrize("content", [single(), from_record("ts3")], ids=["measured", "recorded"])

@@ -126,20 +126,24 @@ class Content(TypedDict):
     configuration: dict[str, Any]
 
 
+_CLAIM = dict.fromkeys(("interval", "distinguishable", "of", "seeds"))
+_ROW = {"accuracy_interval_over": None}
 # Keys that results of earlier versions lack, and what they have instead.
-LATER: dict[str, Any] = {
-    "against_original": [],
-    **dict.fromkeys(("accuracy_interval", "accuracy_interval_over", "change_interval", "tie_p_holm")),
-    **dict.fromkeys(("interval", "distinguishable", "of", "seeds")),
+LATER: dict[type, dict[str, Any]] = {
+    Content: {"against_original": []},
+    Comparison: _CLAIM,
+    AgainstRandom: _CLAIM,
+    Baseline: _ROW,
+    Row: _ROW,
+    Unavailable: _ROW,
 }
 
 
 def complete(value: object, kind: Any = Content) -> None:
     """Put into results of earlier versions the keys of this one that they lack."""
     if isinstance(value, dict) and is_typeddict(kind):
+        value |= {key: copy.copy(empty) for key, empty in LATER.get(kind, {}).items() if key not in value}
         for key, hint in _hints(kind).items():
-            if key in LATER and key not in value and key in kind.__required_keys__:
-                value[key] = copy.copy(LATER[key])
             complete(value.get(key), hint)
     elif isinstance(kind, UnionType):
         for one in get_args(kind):

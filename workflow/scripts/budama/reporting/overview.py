@@ -40,7 +40,7 @@ def _entry(results: Results, folder: Path) -> dict:
         "baseline": _number(results.baseline["accuracy_percent"], language.number),
         "leader": language.join([results.with_ratio(row) for row in first], "or") if first else data("-"),
         "accuracy": _number(lead["accuracy_percent"] if lead else None, language.number),
-        "kept": _number(lead["retention_percent"] if lead else None, language.percent),
+        "change": _number(lead["accuracy_change_points"] if lead else None, language.signed),
         "size": _range(results.changes(results.rows, "size_mib"), language.change),
         "flops": _range(results.changes(results.rows, "gmacs"), language.change),
         "date": (date or "", data(language.day(date, "medium") or "-")),

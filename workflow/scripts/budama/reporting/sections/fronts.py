@@ -24,11 +24,12 @@ def same_cost(results: Results, rows: list[Row]) -> bool:
 def figures_of(results: Results) -> list[Figure]:
     """A figure for each cost that was measured for the baseline and at least one method."""
     language = results.language
+    parameters = to_plain(language.say("words.parameters"))
     flops_scale = 1000 if results.flops_unit == "M" else 1
     size_scale = 1024 if results.size_unit == "KiB" else 1
     costs: list[tuple[str, Cost, float, str, Show]] = [
         ("macs", "gmacs", flops_scale, results.flops_unit, results.flops),
-        ("parameters", "parameters", 1e-6, "", lambda value: language.number(value, 0)),
+        ("parameters", "parameters", 1e-6, "", lambda value: f"{language.number(value, 0)} {parameters}"),
         ("size", "size_mib", size_scale, results.size_unit, results.size),
     ]
     found: list[Figure] = []

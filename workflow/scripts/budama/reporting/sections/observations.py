@@ -224,8 +224,9 @@ def _kept(results: Results, groups: list[Tied], index: int, row: Row, same: bool
     }
     if round(row["accuracy_change_points"], 2) > 0:
         return say("balance.above", **values)
-    if index == 0 and same and len(groups) > 1:
-        others = [results.short(other) for other in group["rows"] if other is not row]
+    controls = [other for other in group["rows"] if methods.find(other["method"]).control]
+    if index == 0 and same and len(groups) > 1 and row not in controls:
+        others = [results.short(other) for other in group["rows"] if other is not row and other not in controls]
         return say("balance.best_tie" if others else "balance.best", others=others, **values)
     if index == len(groups) - 1 and len(group["rows"]) == 1 and len(groups) > 1:
         return say("balance.last", **values)

@@ -93,8 +93,8 @@ def _tie(results: Results, groups: list[Tied], controls: list[Row]) -> Inline:
     if len(groups) == 1:
         sentence = say("summary.accuracy.all_tie", count=len(rows), **common)
     else:
-        ends = [results.kept(pick(chosen, key=lambda row: row["accuracy_percent"])) for pick in (max, min)]
-        sentence = say("summary.accuracy.tie", kept=list(dict.fromkeys(ends)), **common)
+        changes = [row["accuracy_change_points"] for row in chosen]
+        sentence = say("summary.accuracy.tie", best=max(changes), worst=min(changes), **common)
     if not controls or chosen is rows:
         return sentence
     names = [results.short(row) for row in controls]
