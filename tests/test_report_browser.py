@@ -7,12 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from reports import document, from_record, grid, sample, single
+from reports import ROOT, document, from_record, grid, sample, single
 
 from budama import files
-from budama.reporting import overview, render
+from budama.reporting import board, entries, overview, render
 from budama.reporting.language import Language
 from budama.reporting.view import Results
+from budama.results import published
 
 BROWSER = Path(__file__).with_name("browser")
 CHROMIUM = next(
@@ -22,13 +23,13 @@ CHROMIUM = next(
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory) -> Path:
-    """A folder with the script and its two packages, installed from the lock file."""
+    """A folder with the scripts and their two packages, installed from the lock file."""
     if not CHROMIUM:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("Node.js or npm is not installed: apt-get install nodejs npm")
     folder = tmp_path_factory.mktemp("browser")
-    for name in ("package.json", "package-lock.json", "inspect.mjs"):
+    for name in ("package.json", "package-lock.json", "inspect.mjs", "board.mjs"):
         shutil.copy(BROWSER / name, folder)
     if (BROWSER / "node_modules").is_dir():
         shutil.copytree(BROWSER / "node_modules", folder / "node_modules", symlinks=True)
@@ -43,11 +44,11 @@ def node_modules(tmp_path_factory) -> Path:
     return folder
 
 
-def look_at(page: str, folder: Path, node_modules: Path) -> dict:
-    """What inspect.mjs found on a page."""
+def look_at(page: str, folder: Path, node_modules: Path, script: str = "inspect.mjs", *arguments: str) -> dict:
+    """What a script found on a page."""
     file = folder / "page.html"
     files.write_text(file, page)
-    command = ["node", "inspect.mjs", CHROMIUM, str(file)]
+    command = ["node", script, CHROMIUM, str(file), *arguments]
     environment = os.environ | {"HOME": str(folder)}
     done = subprocess.run(
         command, cwd=node_modules, capture_output=True, text=True, env=environment, timeout=300, check=False
@@ -71,9 +72,10 @@ def hostile() -> dict:
 def every_scenario() -> str:
     language = Language("tr")
     contents = [sample(), hostile(), *(from_record(f"ts{n}") for n in range(2, 7))]
-    return render.index(
-        overview.entries([Results(content, language) for content in contents], Path("/nowhere")), language
-    )
+    found = [Results(content, language) for content in contents]
+    rows = [entry for results in found for entry in entries.of_results(results)]
+    rows += published.read(ROOT / "config/scenarios/recorded/published.json")
+    return render.index(overview.entries(found, Path("/nowhere")), language, board.board(rows, found, {}, language))
 
 
 PAGES = {
@@ -149,3 +151,24 @@ def test_the_index_filters_as_one_types(seen):
         assert len(seen["filtered"]["all"]) == 7
         assert seen["filtered"]["typed"] == ["TS5", "TS6"]
         assert seen["filtered"]["none"] == []
+
+
+def test_the_leaderboard_answers_a_reader(tmp_path, node_modules):
+    seen = look_at(every_scenario(), tmp_path, node_modules, "board.mjs", "ResNet50, ImageNet")
+    assert seen["errors"] == []
+    opened, recorded = seen["opened"], seen["recorded"]
+    assert opened["count"] == str(len(opened["rows"]))
+    assert "Taylor Pruning %10 (TS4, 76,83)" in opened["best"]
+    assert seen["first"]["told"] != seen["second"]["told"]  # the arrow key went on
+    # below 3.2 G, and losing no more than 1.5 points
+    assert "EagleEye (Li et al. 2020), README, 77,10" in seen["limited"]["best"]
+    assert "MAC (G) en çok 3,2" in seen["limited"]["best"]
+    assert "group fisher, distilled (mmrazor, GroupFisher, 76,50); MAC (G) 2,06" in seen["cheapest"]["best"]
+    assert seen["hiding"] not in {row[0] for row in seen["hidden"]["rows"]}
+    assert {row[1].removesuffix("kayıt") for row in recorded["rows"]} == {"TS2", "TS3", "TS4"}
+    assert len(recorded["rows"]) == recorded["points"] == 13
+    accuracies = [
+        [float(row[2].split()[0].replace(",", ".")) for row in seen[way]["rows"]] for way in ("descending", "ascending")
+    ]
+    assert accuracies[0] == sorted(accuracies[0], reverse=True)
+    assert accuracies[1] == sorted(accuracies[1])

@@ -30,7 +30,7 @@ for (const width of [390, 1440]) {
     const page = await open(width, scheme);
     const view = { width, scheme, background: await page.evaluate(background) };
     view.scrollWidth = await page.evaluate(() => document.documentElement.scrollWidth);
-    view.pictures = await page.evaluate(() => [...document.querySelectorAll("main svg")].map((svg) => ({
+    view.pictures = await page.evaluate(() => [...document.querySelectorAll("main svg:not([role=group])")].map((svg) => ({
       role: svg.getAttribute("role"), named: svg.getAttribute("aria-labelledby").split(" ").every((id) => svg.querySelector(`#${CSS.escape(id)}`)?.textContent),
       width: svg.getBoundingClientRect().width })));
     await page.evaluate(axe);

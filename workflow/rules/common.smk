@@ -13,7 +13,7 @@ os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), 
 
 from budama.jobs import failures, runs, terminal
 from budama.jobs.failures import told
-from budama.settings import stages
+from budama.settings import published, stages
 
 shell.prefix(failures.SAY_WHICH_SIGNAL)
 
@@ -71,6 +71,12 @@ def compared(wildcards):
     """Results that a report compares with: those that this run brings up to date, and others as they are."""
     targets = [*workflow.dag_settings.targets, *workflow.dag_settings.target_jobs]
     return runs.compared(wildcards.scenario, runs.asked_for(targets, CHOSEN))
+
+
+@told
+def published_tables(wildcards):
+    """Tables of others, which the leaderboard shows beside what ran."""
+    return [path.as_posix() for path in published.find()]
 
 
 def compared_in_this_run(wildcards):

@@ -53,6 +53,11 @@ def _words(results: Results) -> list[str]:
     return [results.model["title"], results.dataset["title"], *methods]
 
 
+def link(scenario: str, folder: Path) -> str:
+    """The way from a page in `folder` to a scenario's report."""
+    return _links(scenario, folder)[0][1]
+
+
 def _links(scenario: str, folder: Path) -> list[tuple[str, str]]:
     found = [(form, folder / scenario / f"{NAME}.{form}") for form in ("html", "pdf", "md")]
     shown = [(form, f"{quote(scenario)}/{path.name}") for form, path in found if path.exists()]

@@ -65,9 +65,10 @@ def pdf(document: Document, language: Language) -> bytes:
         raise BudamaError(f"{NAME}.pdf: typst says: {error}") from error
 
 
-def index(entries: list[dict], language: Language) -> str:
-    """The page over all scenarios."""
-    return _environment().get_template("index.html.j2").render(entries=entries, say=language.say, language=language)
+def index(entries: list[dict], language: Language, board: dict | None = None) -> str:
+    """The page over all scenarios; `board` is the leaderboard of board.py."""
+    page = _environment().get_template("index.html.j2")
+    return page.render(entries=entries, board=board, say=language.say, language=language)
 
 
 def _render(template: str, document: Document, language: Language) -> str:

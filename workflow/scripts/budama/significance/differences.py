@@ -95,6 +95,11 @@ def between_runs(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], image
     return _judged([_apart(here, there, images) for here, there in pairs])
 
 
+def p_apart(here: Sequence[float], there: Sequence[float], images: int) -> float:
+    """The p of one such comparison, not corrected: for whoever asks several together."""
+    return _apart(here, there, images).p()
+
+
 def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> list[Group]:
     """Groups of variants, best first within each ratio: a leader, and those after it that it cannot be told apart from.
 

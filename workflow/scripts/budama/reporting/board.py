@@ -1,0 +1,214 @@
+"""The leaderboard: rows of all scenarios and of published tables, by model and data, as a page shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from budama import methods
+from budama.reporting.entries import Entry
+from budama.reporting.inline import Inline, data, to_plain
+from budama.reporting.language import Language
+from budama.reporting.view import Results
+from budama.significance import differences
+
+KINDS = ("measured", "recorded", "published")
+COSTS = ("macs", "gmacs", "parameters", "size", "time")  # the axis of the figure; macs are relative to the original
+
+
+class Cell(NamedTuple):
+    """A value to sort by (None stays at the end), what is shown, and a smaller second line."""
+
+    sort: float | str | None
+    text: Inline
+    detail: Inline | str = ""
+
+
+def board(entries: Sequence[Entry], found: Sequence[Results], links: dict[str, str], language: Language) -> dict:
+    """What the template shows: `groups` and `rows`, and `data`, JSON for the script, which is safe inside a page.
+
+    Args:
+        found: the results that measured and recorded entries are of; what their reports say of pairs is said here, too.
+        links: scenario → its report.
+    """
+    ordered = sorted(entries, key=lambda one: -one["accuracy_percent"])
+    groups = _groups(ordered)
+    place = {one["key"]: number for number, one in enumerate(groups)}
+    shown = [_Shown(one, language, next((r for r in found if r.scenario == one["scenario"]), None)) for one in ordered]
+    rows = [
+        {"group": place[one["group"]], "kind": one["kind"], "link": links.get(one["scenario"]), "cells": cells.cells()}
+        for one, cells in zip(ordered, shown)
+    ]
+    content = {
+        "groups": [one["label"] for one in groups],
+        "rows": [cells.numbers(place[one["group"]]) for one, cells in zip(ordered, shown)],
+        "pairs": _pairs(ordered, found),
+        "locale": "en" if language.decimal == "." else "tr",
+    }
+    words = _in_page({key: str(value) for key, value in (language.entry("board.words") or {}).items()})
+    return {"groups": groups, "rows": rows, "data": _in_page(content), "words": words, "costs": COSTS}
+
+
+class _Shown:
+    """One entry in a language."""
+
+    def __init__(self, entry: Entry, language: Language, results: Results | None):
+        self.entry, self.language, self.results = entry, language, results
+
+    def method(self) -> str:
+        if self.entry["method"] is None:
+            return to_plain(self.language.say("board.original"))
+        for form in ("label", "short"):
+            if text := self.language.entry(f"methods.{self.entry['method']}.{form}"):
+                return str(text)
+        return self.entry["method"]
+
+    def cells(self) -> dict[str, Cell]:
+        """The columns of the table, by name."""
+        entry, language = self.entry, self.language
+        seeds, change, ratio = len(entry["seed_accuracies_percent"]), entry["accuracy_change_points"], entry["ratio"]
+        accuracy = language.number(entry["accuracy_percent"])
+        return {
+            "method": Cell(self.method(), data(self.method())),
+            "scenario": Cell(entry["title"], data(entry["title"])),
+            "ratio": Cell(ratio, data(language.share(ratio) if ratio else "-")),
+            "settings": Cell(self._settings(), data(self._settings() or "-")),
+            "epochs": self._number(entry["settings"].get("epochs"), lambda value: language.number(value, 0)),
+            "seeds": self._number(seeds or None, lambda value: language.number(value, 0)),
+            "accuracy": Cell(entry["accuracy_percent"], data(accuracy), self._interval(entry["accuracy_interval"])),
+            "change": self._number(change, language.signed),
+            "macs": self._cost("gmacs", "gmacs_change_percent", 1),
+            "parameters": self._cost("parameters", "parameters_change_percent", 1e-6),
+            "size": self._cost("size_mib", "size_change_percent", 1),
+            "time": self._time(),
+            "runtime": Cell(self._runtime(), data(self._runtime() or "-")),
+            "remarks": Cell(self._remarks(), data(self._remarks() or "-")),
+        }
+
+    def numbers(self, group: int) -> dict[str, Any]:
+        """What the script reckons with."""
+        entry = self.entry
+        change = entry["gmacs_change_percent"]
+        colour = list(methods.METHODS).index(entry["method"]) if entry["method"] in methods.METHODS else None
+        if colour is None and entry["method"]:
+            colour = len(methods.METHODS) + methods.SPARE.index(_spare(entry["method"]))
+        return {
+            "group": group,
+            "kind": entry["kind"],
+            "method": self.method(),
+            "original": entry["method"] is None,
+            "colour": colour,
+            "scenario": entry["title"],
+            "ratio": self.language.share(entry["ratio"]) if entry["ratio"] else None,
+            "accuracy": entry["accuracy_percent"],
+            "change": entry["accuracy_change_points"],
+            "images": entry["test_images"],
+            "macs": None if change is None else 100 + change,
+            "gmacs": entry["gmacs"],
+            "parameters": None if entry["parameters"] is None else entry["parameters"] / 1e6,
+            "size": entry["size_mib"],
+            "time": entry["latency_ratio"],
+            "machine": entry["machine"],
+            "search": to_plain(data(" ".join(filter(None, [self.method(), entry["scenario"], entry["title"]])))),
+        }
+
+    def _number(self, value: float | None, show) -> Cell:
+        return Cell(None, data("-")) if value is None else Cell(value, data(show(value)))
+
+    def _interval(self, ends: list[float] | None, decimals: int = 2) -> str:
+        if not ends:
+            return ""
+        low, high = (self.language.number(end, decimals) for end in ends)
+        return f"[{low}{'; ' if self.language.decimal == ',' else ', '}{high}]"
+
+    def _cost(self, key: str, change_key: str, factor: float) -> Cell:
+        value, change = self.entry[key], self.entry[change_key]  # type: ignore[literal-required]
+        told = self.language.change(change) if change is not None and self.entry["method"] else ""
+        if value is None:
+            return Cell(None, data(told or "-"))
+        number = self.language.number(value * factor, 4 if value * factor < 0.1 else 2)
+        return Cell(value * factor, data(number), told)
+
+    def _time(self) -> Cell:
+        ratio = self.entry["latency_ratio"]
+        if ratio is None:
+            return Cell(None, data("-"))
+        return Cell(ratio, data(self.language.number(ratio)), self._interval(self.entry["latency_ratio_interval"]))
+
+    def _settings(self) -> str:
+        """The scope and what departs from the usual."""
+        settings, said = self.entry["settings"], []
+        if scope := settings.get("scope"):
+            said.append(str(self.language.entry(f"names.scopes.{scope}") or scope))
+        if settings.get("match") not in (None, "channels"):
+            said.append(str(self.language.entry(f"names.matches.{settings['match']}") or settings["match"]))
+        said += [f"{key} {settings[key]}" for key in ("steps", "cycles") if settings.get(key, 1) != 1]
+        said += [f"{key} {settings[key]}" for key in ("compensate", "round_to") if settings.get(key, "off") != "off"]
+        return ", ".join(said)
+
+    def _runtime(self) -> str:
+        return " · ".join(filter(None, [self.entry["runtime"], self.entry["precision"], self.entry["machine"]]))
+
+    def _remarks(self) -> str:
+        said = [
+            to_plain(self.language.say(f"board.remarks.{key}", value=value))
+            for key, value in self.entry["remarks"].items()
+        ]
+        return "; ".join(said)
+
+
+def _groups(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Pairs of model and data set: those that were measured here first, then those with the most rows."""
+    keys = dict.fromkeys(one["group"] for one in entries)
+    groups = []
+    for key in keys:
+        own = [one for one in entries if one["group"] == key]
+        best = min(own, key=lambda one: KINDS.index(one["kind"]))
+        groups.append({
+            "key": key,
+            "label": f"{best['model']}, {best['dataset']}",
+            "rows": len(own),
+            "kind": best["kind"],
+        })  # fmt: skip
+    return sorted(groups, key=lambda one: (KINDS.index(one["kind"]), -one["rows"], one["label"]))
+
+
+def _pairs(entries: Sequence[Entry], found: Sequence[Results]) -> dict[str, list]:
+    """What is known of pairs of rows, by their places (i before j): `told`, the claims of reports, [i, j, apart]; and
+    `p`, of variants of several seeds each that ran apart, [i, j, p], not corrected."""
+    at = {(one["scenario"], one["variant"]): number for number, one in enumerate(entries)}
+    told: dict[tuple[int, int], bool] = {}
+    for results in found:
+        name, against = results.scenario, results.content["against_original"]
+        pairs = [(one["a"], one["b"], one["distinguishable"]) for one in results.content["comparisons"]]
+        for a, b, apart in [*pairs, *(("baseline", one["variant"], one["distinguishable"]) for one in against)]:
+            if (name, a) in at and (name, b) in at and apart is not None:
+                i, j = sorted((at[name, a], at[name, b]))
+                told[i, j] = apart
+    seeded = [i for i, one in enumerate(entries) if len(one["seed_accuracies_percent"]) > 1]
+    return {
+        "told": [[i, j, int(apart)] for (i, j), apart in told.items()],
+        "p": [
+            [i, j, float(f"{_p(entries[i], entries[j]):.4g}")]
+            for i, j in combinations(seeded, 2)
+            if (i, j) not in told and entries[i]["group"] == entries[j]["group"]
+        ],
+    }
+
+
+def _p(a: Entry, b: Entry) -> float:
+    here, there = (list(one["seed_accuracies_percent"].values()) for one in (a, b))
+    return differences.p_apart(here, there, min(a["test_images"] or 0, b["test_images"] or 0))
+
+
+def _spare(method: str) -> tuple[tuple[str, str], str]:
+    row = methods.find(method)
+    return row.colour, row.marker
+
+
+def _in_page(content: dict[str, Any]) -> str:
+    """JSON that ends no script element and starts none."""
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
