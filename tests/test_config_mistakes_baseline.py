@@ -13,6 +13,10 @@ SELECTION = "a share above 0 and below 1, a count of images (a whole number, 1 o
 BAD_BASELINES = [
     ({"baseline": "other"}, "baseline is other; it must be the file's name, small"),
     ({"baseline": "../up"}, f"baseline is ../up; it must be {NAME}"),
+    (
+        {"train.learning_rate": [0.1, 0.01]},
+        "train.learning_rate is [0.1, 0.01]; a list is for a scenario's finetune, and it must be a number here",
+    ),
     ({"model": ...}, "model is missing; it must be a section with source, name"),
     (
         {"model.source": "torchvison"},

@@ -88,6 +88,17 @@ BAD_SCENARIOS = [
     ({"finetune.batch_size": 0}, "finetune.batch_size is 0; it must be between 1 and 65536"),
     ({"finetune.optimizer": "adam"}, "finetune.optimizer is adam; it must be one of sgd, adamw (did you mean adamw?)"),
     ({"finetune.learning_rate": 0}, "finetune.learning_rate is 0; it must be between 0 and 100 (not 0)"),
+    ({"finetune.learning_rate": []}, "finetune.learning_rate is empty; it must be a list of numbers"),
+    ({"finetune.learning_rate": [0.1, 0.10]}, "finetune.learning_rate has 0.1 twice; each may stand there once"),
+    ({"finetune.learning_rate": [0.1, -1]}, "finetune.learning_rate[1] is -1; it must be between 0 and 100"),
+    (
+        {"finetune.learning_rate": ["high"]},
+        "finetune.learning_rate[0] is high; it must be a number between 0 and 100 (not 0)",
+    ),
+    (
+        {"finetune.learning_rate": "high"},
+        "finetune.learning_rate is high; it must be a number between 0 and 100 (not 0), or a list of numbers",
+    ),
     (
         {"finetune.lr": 0.1},
         "finetune.lr is not a known key; known are " + ", ".join(schema.load("training")["properties"]),

@@ -80,6 +80,11 @@ def test_a_failed_job_is_told_with_its_log_and_its_command(tmp_path):
             {"scenario": "first", "variant": "random", "seed": 0},
             "--scenario config/scenarios/s.yaml --variant random --seed 0",
         ),
+        (
+            "finetune",
+            {"scenario": "first", "variant": "wanda", "seed": 0, "rate": 0.1},
+            "--scenario config/scenarios/s.yaml --variant wanda --seed 0 --rate 0.1",
+        ),
         ("export", {"scenario": "first", "variant": "random", "seed": 0}, "--scenario config/scenarios/s.yaml"),
     ],
 )

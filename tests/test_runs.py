@@ -43,16 +43,20 @@ def test_an_unknown_scenario_is_a_line_that_says_what_is_known():
 @pytest.mark.parametrize(
     ("wildcards", "names"),
     [
-        ({"baseline": "small"}, ("small", None, None, None)),
-        ({"scenario": "first"}, (None, "first", None, None)),
-        ({"scenario": "first", "place": "wanda"}, (None, "first", "wanda", None)),
-        ({"scenario": "first", "place": "random/seed-3"}, (None, "first", "random", 3)),
-        ({"scenario": "first", "variant": "wanda-0.5", "seed": "0"}, (None, "first", "wanda-0.5", 0)),
-        ({}, (None, None, None, None)),
+        ({"baseline": "small"}, ("small", None, None, None, None)),
+        ({"scenario": "first"}, (None, "first", None, None, None)),
+        ({"scenario": "first", "place": "wanda"}, (None, "first", "wanda", None, None)),
+        ({"scenario": "first", "place": "random/seed-3"}, (None, "first", "random", 3, None)),
+        ({"scenario": "first", "variant": "wanda-0.5", "seed": "0", "run": ""}, (None, "first", "wanda-0.5", 0, None)),
+        (
+            {"scenario": "first", "variant": "wanda", "seed": "0", "run": "/rate-1e-05"},
+            (None, "first", "wanda", 0, 1e-5),
+        ),
+        ({}, (None, None, None, None, None)),
     ],
 )
 def test_a_path_names_a_baseline_or_a_scenario_with_variant_and_seed(wildcards, names):
-    assert runs.named(wildcards) == dict(zip(("baseline", "scenario", "variant", "seed"), names, strict=True))
+    assert runs.named(wildcards) == dict(zip(("baseline", "scenario", "variant", "seed", "rate"), names, strict=True))
 
 
 def settings(*arguments, **keywords):
@@ -114,6 +118,29 @@ def test_every_variant_is_fine_tuned_with_every_seed(configuration):
     assert list(runs.fine_tuned("first")) == labels
     assert runs.models("first") == [f"results/scenarios/first/{label}/model" for label in labels]
     assert runs.model_arguments("first")[0] == "wanda-0.3/seed-0=results/scenarios/first/wanda-0.3/seed-0/model"
+
+
+def test_each_of_several_learning_rates_is_a_run_of_its_own_that_others_do_not_make_stale(configuration):
+    change(configuration, finetune__learning_rate=[0.1, 0.01])
+    run = {"scenario": "first", "variant": "wanda", "seed": 0}
+    before = {rate: runs.spec("finetune", **run, rate=rate) for rate in (0.01, 0.1, None)}
+    folder = "results/scenarios/first/wanda/seed-0"
+    assert runs.tried(**run) == {"0.01": f"{folder}/rate-0.01", "0.1": f"{folder}/rate-0.1"}
+    assert runs.tried_arguments(*run.values())[1:] == [f"0.01={folder}/rate-0.01", f"0.1={folder}/rate-0.1"]
+    assert runs.tried_files(*run.values(), 0.1) == []
+    change(configuration, finetune__learning_rate=[1, 0.01, 0.1])
+    after = {rate: runs.spec("finetune", **run, rate=rate) for rate in (0.01, 0.1, None)}
+    assert [rate for rate in before if before[rate] != after[rate]] == [None]
+    with pytest.raises(BudamaError, match=r"s\.yaml: finetune\.learning_rate has no 0\.5; known are 0\.01, 0\.1, 1"):
+        runs.spec("finetune", **run, rate=0.5)
+
+
+def test_a_list_of_one_learning_rate_is_that_rate_and_the_order_of_a_list_decides_nothing(configuration):
+    found = []
+    for rates in (0.1, [0.1], [0.1, 0.2], [0.2, 0.1]):
+        change(configuration, finetune__learning_rate=rates)
+        found.append(runs.spec("finetune", scenario="first", variant="wanda", seed=0))
+    assert found[0] == found[1] != found[2] == found[3]
 
 
 def test_widths_are_measured_for_auto_alone(configuration):

@@ -111,6 +111,7 @@ def jobs(text: str) -> set[str]:
             wildcards = dict(re.findall(r"(\w+)=([^,\s]+)", (re.search(r"wildcards: (.*)", block) or ["", ""])[1]))
             where = wildcards.get("place") or "/seed-".join(filter(None, map(wildcards.get, ("variant", "seed"))))
             owner = [wildcards.get(key) for key in ("scenario", "baseline") if wildcards.get(key)]
+            where += wildcards.get("run", "")
             names = [rule[1], *(name for name in owner if name not in ("small", "digits")), where]
             found.add(" ".join(filter(None, names)))
     return found

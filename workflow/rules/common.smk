@@ -30,6 +30,7 @@ wildcard_constraints:
     variant=r"[^/]+",
     seed=r"\d+",
     place=r"[^/]+(/seed-\d+)?",
+    run=r"(/rate-[^/]+)?",
 
 
 def of_scenario(function, *arguments):
@@ -52,6 +53,18 @@ def of_pruned(file):
     return told(lambda wildcards: runs.of_pruned(wildcards.scenario, wildcards.variant, wildcards.seed, file))
 
 
+def of_tried(function):
+    """What `function` says of the runs, one a learning rate, that a fine-tuning chooses among."""
+
+    def asked(wildcards):
+        found = runs.named(wildcards)
+        return function(*(found[key] for key in ("scenario", "variant", "seed", "rate")))
+
+    return told(asked)
+
+
+tried_files = of_tried(runs.tried_files)
+tried_arguments = of_tried(runs.tried_arguments)
 measured_widths = of_scenario(runs.measured_widths)
 width_arguments = of_scenario(runs.width_arguments)
 models = of_scenario(runs.models)
@@ -100,7 +113,7 @@ def all_cores(wildcards):
 @told
 def a_share_of_the_cores(wildcards):
     """So many that a scenario's fine-tuning runs fit side by side; all of them where they take turns on a GPU."""
-    at_once = 1 if shutil.which("nvidia-smi") else len(runs.variants_and_seeds(wildcards.scenario))
+    at_once = 1 if shutil.which("nvidia-smi") else runs.at_once(wildcards.scenario)
     return max(1, all_cores(wildcards) // at_once)
 
 

@@ -49,17 +49,18 @@ rule prune:
 
 
 rule finetune:
-    """Train a pruned model again; goes on from its last finished epoch."""
+    """Train a pruned model again; goes on from its last finished epoch. Of several learning rates, choose the best."""
     input:
         dataset=of_baseline("dataset.json"),
         model=of_pruned("pruned"),
         teacher=of_baseline("model"),
+        tried=tried_files,
     output:
-        model=directory(f"{SCENARIO}/{{variant}}/seed-{{seed}}/model"),
-        metrics=f"{SCENARIO}/{{variant}}/seed-{{seed}}/metrics.json",
-        history=f"{SCENARIO}/{{variant}}/seed-{{seed}}/history.csv",
+        model=directory(f"{SCENARIO}/{{variant}}/seed-{{seed}}{{run}}/model"),
+        metrics=f"{SCENARIO}/{{variant}}/seed-{{seed}}{{run}}/metrics.json",
+        history=f"{SCENARIO}/{{variant}}/seed-{{seed}}{{run}}/history.csv",
     log:
-        f"{LOGS}/{{variant}}/seed-{{seed}}/finetune.log",
+        f"{LOGS}/{{variant}}/seed-{{seed}}{{run}}/finetune.log",
     conda:
         "../../envs/torch.yaml"
     threads: a_share_of_the_cores
@@ -70,10 +71,11 @@ rule finetune:
         scripts=scripts,
         spec=spec("finetune"),
         launcher=launcher,
-        progress=f"{SCENARIO}/{{variant}}/seed-{{seed}}/progress",
+        progress=f"{SCENARIO}/{{variant}}/seed-{{seed}}{{run}}/progress",
+        tried=tried_arguments,
     shell:
         "{params.launcher} {params.scripts:q}/finetune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
-        " --teacher {input.teacher} --output {output.model} --metrics {output.metrics} --history {output.history}"
+        " --teacher {input.teacher} {params.tried:q} --output {output.model} --metrics {output.metrics} --history {output.history}"
         " --progress {params.progress} --threads {threads} > {log} 2>&1"
 
 

@@ -3,6 +3,8 @@
 Reads dataset.json and the checkpoints of the pruned model and the baseline; writes a checkpoint, history.csv (a row an
 epoch) and metrics.json. Started again after an interruption, it goes on from its last finished epoch. On several GPUs:
 torchrun --nproc-per-node N finetune.py …
+
+Where `learning_rate` is a list, nothing is trained: of the runs with each, which --tried names, the best is copied.
 """
 
 from budama import files
@@ -15,11 +17,19 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="DIR", help="checkpoint of the pruned model")
     parser.add_argument("--teacher", metavar="DIR", help="checkpoint of the baseline; read where distill is above 0")
+    parser.add_argument("--tried", nargs="+", default=[], metavar="RATE=DIR", help="runs to choose among, by rate")
     command_line.add_training(parser)
     command_line.add_compute(parser)
     args = parser.parse_args()
     settings = command_line.settings(args)
     manifest, progress = files.read_json(args.dataset), command_line.progress_folder(args)
+
+    if isinstance(settings["finetune"]["learning_rate"], list):
+        from budama.training import choice
+
+        runs = choice.named(args.tried, settings["finetune"]["learning_rate"])
+        choice.keep_best(runs, args.output, args.metrics, args.history)
+        return
 
     from budama.data.dataset import open_data
     from budama.networks import checkpoint
@@ -35,11 +45,20 @@ def main() -> None:
         data, distill = open_data(manifest), settings["finetune"]["distill"] > 0
         model = checkpoint.load(args.model, data=data)
         teacher = checkpoint.load(args.teacher, data=data) if args.teacher and distill else None
-        result = loop.train(
-            model, data, settings["finetune"], seed=settings["seed"], device=device,
-            augment=manifest["augment"], teacher=teacher, progress_dir=progress,
-            inputs=records.inputs("finetune", settings, args.dataset),
-        )  # fmt: skip
+        try:
+            result = loop.train(
+                model, data, settings["finetune"], seed=settings["seed"], device=device,
+                augment=manifest["augment"], teacher=teacher, progress_dir=progress,
+                inputs=records.inputs("finetune", settings, args.dataset),
+            )  # fmt: skip
+        except loop.Diverged as error:
+            if not settings.get("tried"):
+                raise
+            if distributed.writes():  # of several rates, one may be too high
+                checkpoint.save_unavailable(args.output, str(error))
+                records.write_unavailable(args.metrics, args.history, settings["seed"], str(error), status="diverged")
+                resume.discard(progress)
+            return
         if distributed.writes():
             checkpoint.save(args.output, model.cpu(), recipe=structure["recipe"], kept=structure["kept"])
             records.write(args.metrics, args.history, settings["seed"], result)

@@ -39,6 +39,8 @@ def add_settings(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage in stages.VARIANT_STAGES:
         group.add_argument("--variant", metavar="NAME", help="variant: a method, or method-ratio in a grid")
         group.add_argument("--seed", metavar="N", type=int, help="seed (default: the scenario's first)")
+    if stage == "finetune":
+        group.add_argument("--rate", metavar="R", type=float, help="learning rate, one of finetune.learning_rate")
     parser.set_defaults(stage=stage)
 
 
@@ -56,6 +58,7 @@ def settings(args: argparse.Namespace) -> dict:
         baseline=stages.load_baseline(args.baseline) if getattr(args, "baseline", None) else None,
         variant=getattr(args, "variant", None),
         seed=getattr(args, "seed", None),
+        rate=getattr(args, "rate", None),
     )
 
 

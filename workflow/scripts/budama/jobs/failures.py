@@ -57,6 +57,7 @@ def by_hand(
     baseline: str | None = None,
     variant: str | None = None,
     seed: int | None = None,
+    rate: float | None = None,
 ) -> str:
     """A stage's command with the names of its configuration in place of the spec, and without the log.
 
@@ -69,6 +70,7 @@ def by_hand(
     if _stage(command) in stages.VARIANT_STAGES:
         names += ["--variant", variant] if variant else []
         names += ["--seed", str(seed)] if seed is not None else []
+        names += ["--rate", str(rate)] if rate is not None else []
     return command.replace(f"--spec {shlex.quote(spec)}", shlex.join(names))
 
 

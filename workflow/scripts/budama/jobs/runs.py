@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from budama.errors import BudamaError
 from budama.jobs import provenance, user_files, weights_fit
@@ -32,9 +33,9 @@ def find_baseline(name: str) -> Baseline:
 
 
 def named(wildcards: Mapping[str, str]) -> dict:
-    """The scenario, baseline, variant and seed that a path names; None for what is not in it.
+    """The scenario, baseline, variant, seed and learning rate that a path names; None for what is not in it.
 
-    `place` is `VARIANT/seed-N`, or `VARIANT` where all seeds share one pruned model.
+    `place` is `VARIANT/seed-N`, or `VARIANT` where all seeds share one pruned model; `run` is `/rate-R`, or empty.
     """
     variant, _, seed = wildcards.get("place", "").partition("/seed-")
     seed = wildcards.get("seed", seed)
@@ -43,6 +44,7 @@ def named(wildcards: Mapping[str, str]) -> dict:
         "baseline": wildcards.get("baseline"),
         "variant": wildcards.get("variant", variant) or None,
         "seed": int(seed) if seed else None,
+        "rate": float(rate) if (rate := wildcards.get("run", "").removeprefix("/rate-")) else None,
     }
 
 
@@ -55,13 +57,14 @@ def spec(
     baseline: str | None = None,
     variant: str | None = None,
     seed: int | None = None,
+    rate: float | None = None,
 ) -> str:
     """All that makes a stage's result stale when it changes; the stage takes its settings from it."""
     if stage == "index":
         return provenance.spec(stage, {})
     whole = find_scenario(scenario) if scenario else None
     owner = find_baseline(baseline) if baseline else _baseline_of(whole)
-    settings = stages.stage_settings(stage, whole, owner, variant, seed)
+    settings = stages.stage_settings(stage, whole, owner, variant, seed, rate)
     file = next(one.path for one in (owner, whole) if one)
     return provenance.spec(stage, settings, user_files.facts(stage, settings, file))
 
@@ -109,6 +112,11 @@ def variants_and_seeds(scenario: str) -> list[tuple[Variant, int]]:
     return [(variant, seed) for variant in stages.variants(whole) for seed in whole.seeds]
 
 
+def at_once(scenario: str) -> int:
+    """How many fine-tuning runs of a scenario can go on side by side."""
+    return len(variants_and_seeds(scenario)) * max(1, len(stages.rates(find_scenario(scenario))))
+
+
 def pruned(scenario: str, file: str) -> dict[str, str]:
     """Files of a scenario's pruned models by VARIANT/seed-N; seeds share one where the method does not depend on it."""
     return {
@@ -126,6 +134,24 @@ def fine_tuned(scenario: str, file: str = "") -> dict[str, str]:
     """Folders of a scenario's fine-tuning runs, or files in them, by VARIANT/seed-N in the scenario's own order."""
     labels = [f"{variant.name}/seed-{seed}" for variant, seed in variants_and_seeds(scenario)]
     return {label: f"{SCENARIOS}/{scenario}/{label}/{file}".rstrip("/") for label in labels}
+
+
+def tried(scenario: str, variant: str, seed: int | str, rate: float | None = None) -> dict[str, str]:
+    """Folders of the runs that a fine-tuning chooses among, by learning rate; none where there is one rate, or for a
+    run of one of them."""
+    rates = stages.rates(find_scenario(scenario)) if rate is None else []
+    return {repr(float(one)): f"{SCENARIOS}/{scenario}/{variant}/seed-{seed}/rate-{float(one)!r}" for one in rates}
+
+
+def tried_files(*run: Any) -> list[str]:
+    """The files of these runs that a choice reads."""
+    return [f"{folder}/{file}" for folder in tried(*run).values() for file in ("model", "metrics.json", "history.csv")]
+
+
+def tried_arguments(*run: Any) -> list[str]:
+    """The arguments by which `finetune` takes them."""
+    found = labelled(tried(*run))
+    return ["--tried", *found] if found else []
 
 
 def models(scenario: str) -> list[str]:

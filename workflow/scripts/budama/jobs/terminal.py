@@ -158,11 +158,11 @@ def _mean(took: dict) -> dict[str, float]:
 
 
 def name(job) -> str:
-    """`finetune demo wanda/seed-0`."""
+    """`finetune demo wanda/seed-0`, or `…/rate-0.1`."""
     wildcards = dict(job.wildcards.items())
     owner = wildcards.get("scenario") or wildcards.get("baseline")
     place = wildcards.get("place") or "/seed-".join(_given(wildcards.get("variant"), wildcards.get("seed")))
-    return " ".join(_given(job.rule.name, owner, place))
+    return " ".join(_given(job.rule.name, owner, place + wildcards.get("run", "")))
 
 
 def duration(seconds: float) -> str:

@@ -70,7 +70,7 @@ class Finetune(TypedDict):
     epochs: int | None
     batch_size: int | None
     optimizer: str | None
-    learning_rate: float | None
+    learning_rate: float | list[float] | None
     distill: float | None
     distill_temperature: float | None
 
@@ -127,7 +127,7 @@ class Content(TypedDict):
 
 
 _CLAIM = dict.fromkeys(("interval", "distinguishable", "of", "seeds"))
-_ROW = {"accuracy_interval_over": None}
+_ROW = {"accuracy_interval_over": None, "learning_rates": None}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": []},

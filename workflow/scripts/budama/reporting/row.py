@@ -106,6 +106,15 @@ class Layer(TypedDict):
     after: int
 
 
+class Rate(TypedDict):
+    """One of several learning rates that a variant was fine-tuned with; accuracy is the mean over seeds."""
+
+    learning_rate: float
+    selection_accuracy_percent: float | None
+    diverged_seeds: list[int]
+    chosen_by_seeds: list[int]
+
+
 class Epoch(TypedDict):
     epoch: int
     train_loss: float | None
@@ -143,6 +152,7 @@ class _Measured(TypedDict):
     onnx: Onnx | None
     layers: list[Layer] | None
     history: list[Curve] | None
+    learning_rates: list[Rate] | None  # where several were tried
     per_class_change_points: list[float | None] | None
     per_class_accuracy_percent: list[float | None] | None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from budama.methods import METHODS
 from budama.networks import titles
+from budama.results import rates
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
@@ -128,6 +129,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
         **_speed(own),
         "onnx": _onnx(measured, first),
         "layers": pruning["layers"],
+        "learning_rates": rates.of_variant(measured, name),
         "history": _history({seed: measured.histories[label_of(name, seed)] for seed in seeds}),
         "per_class_change_points": [
             None if after is None or old is None else after - old for after, old in zip(classes, before)

@@ -82,6 +82,15 @@ class Pruned(TypedDict):
     widths: NotRequired[MeasuredWidths]  # where `round_to` is auto
 
 
+class Tried(TypedDict):
+    """A run with one of several learning rates, on the selection split; None where it diverged."""
+
+    learning_rate: float
+    selection_accuracy_percent: float | None
+    selection_loss: float | None
+    train_seconds: float | None
+
+
 class Metrics(TypedDict):
     """metrics.json of a training. Accuracies and losses are of the selection split, `start` before the first step."""
 
@@ -96,6 +105,8 @@ class Metrics(TypedDict):
     precision: str
     device: str
     environment: dict[str, Any]
+    learning_rate: NotRequired[float]  # the one that was chosen, where `learning_rates` were tried
+    learning_rates: NotRequired[list[Tried]]
 
 
 class RoundTiming(Timing):

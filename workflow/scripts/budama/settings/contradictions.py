@@ -95,6 +95,12 @@ def _warmup(section: str, warmup: float | None, epochs: int | None) -> Iterator[
         yield f"{section}.warmup_epochs is {show(warmup)}, but {limit}"
 
 
+@_rule("baseline", "train.learning_rate")
+def _one_rate(rate):
+    if isinstance(rate, list):
+        yield f"train.learning_rate is {show(rate)}; a list is for a scenario's finetune, and it must be a number here"
+
+
 @_rule("baseline", "train.distill")
 def _no_teacher(distill):
     if distill:

@@ -63,13 +63,22 @@ def load_scenario(path: str | Path) -> Scenario:
         baseline=values.get("baseline"),
         baseline_path=_baselines(path) / f"{values['baseline']}.yaml" if runs else None,
         pruning=values["pruning"] if runs else None,
-        finetune=values["finetune"] if runs else None,
+        finetune=_with_sorted_rates(values["finetune"]) if runs else None,
         seeds=tuple(values["seeds"]) if runs else (),
         benchmark=values["benchmark"],
         export=values["export"],
         report=values["report"],
         recorded=recorded,
     )
+
+
+def _with_sorted_rates(finetune: dict) -> dict:
+    """`finetune` with its learning rates in ascending order, so that their order decides nothing; a list of one is that
+    one."""
+    rates = finetune["learning_rate"]
+    if isinstance(rates, list):
+        return {**finetune, "learning_rate": sorted(rates) if len(rates) > 1 else rates[0]}
+    return finetune
 
 
 def load_baseline(path: str | Path) -> Baseline:

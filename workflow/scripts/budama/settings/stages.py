@@ -19,6 +19,7 @@ __all__ = [
     "load_baseline",
     "load_scenario",
     "place",
+    "rates",
     "stage_settings",
     "variants",
 ]
@@ -88,10 +89,12 @@ def stage_settings(
     baseline: Baseline | None = None,
     variant: Variant | str | None = None,
     seed: int | None = None,
+    rate: float | None = None,
 ) -> dict:
     """The settings that a stage reads, and no others: a plain dict, which is its own copy.
 
-    `baseline` is the scenario's where it is not given, `seed` the scenario's first. Raises BudamaError.
+    `baseline` is the scenario's where it is not given, `seed` the scenario's first. `rate` is one of
+    `finetune.learning_rate` where that is a list; without it, finetune chooses among them. Raises BudamaError.
     """
     if stage not in (*BASELINE_STAGES, *SCENARIO_STAGES):
         raise BudamaError(f"{stage} is not a stage; known are {', '.join((*BASELINE_STAGES, *SCENARIO_STAGES))}")
@@ -105,6 +108,9 @@ def stage_settings(
         settings = _baseline_settings(stage, _baseline_of(scenario))
     elif stage in VARIANT_STAGES:
         settings = _variant_settings(stage, scenario, baseline, _variant(scenario, variant), seed)
+        if rate is not None:
+            settings["finetune"] = {**settings["finetune"], "learning_rate": _listed(scenario, rate)}
+            settings["tried"] = True
     else:
         settings = _scenario_settings(stage, scenario, baseline)
     return copy.deepcopy(settings)
@@ -147,6 +153,21 @@ def _variant_settings(
         "calibration": (baseline or _baseline_of(scenario)).calibration,
         "seed": seed if METHODS[variant.method].seeded else 0,
     }
+
+
+def rates(scenario: Scenario) -> list[float]:
+    """The learning rates that a scenario chooses among, in ascending order; none where it has one."""
+    rate = (scenario.finetune or {}).get("learning_rate")
+    return rate if isinstance(rate, list) else []
+
+
+def _listed(scenario: Scenario, rate: float) -> float:
+    """The entry of finetune.learning_rate that equals `rate`."""
+    for one in rates(scenario):
+        if one == rate:
+            return one
+    known = ", ".join(map(str, rates(scenario))) or "no list"
+    raise BudamaError(at(scenario.path, f"finetune.learning_rate has no {rate}; known are {known}"))
 
 
 def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None) -> dict:

@@ -28,6 +28,10 @@ FUSED_FROM = 10**7  # pixels of all epochs from which kernels save more than loa
 CHECK_EVERY = 50  # steps between looks at the loss on a GPU, each of which waits for it
 
 
+class Diverged(BudamaError):
+    """The loss is no number any more."""
+
+
 @dataclass(frozen=True)
 class TrainResult:
     """What came out. The model holds the weights of `best_epoch`; epoch 0 is the weights that training started from."""
@@ -64,8 +68,8 @@ def train(
 
     With `progress_dir` every finished epoch is kept there, and a call with equal arguments goes on from the last one;
     the caller removes the folder once the result is safe. `inputs` names what else decides the result (digests of code
-    and files). Raises BudamaError if the loss is no number (the last good epoch stays in `progress_dir`), or if memory
-    does not suffice for one image.
+    and files). Raises Diverged if the loss is no number (the last good epoch stays in `progress_dir`), BudamaError
+    if memory does not suffice for one image.
     """
     loop = _Loop(model, data, settings, seed, torch.device(device), augment, teacher)
     fingerprint = loop.fingerprint(inputs) if progress_dir else {}
@@ -225,9 +229,9 @@ class _Loop:
         if not math.isfinite(loss := total.item()):
             raise self._diverged(epoch, loss)
 
-    def _diverged(self, epoch: int, loss: float) -> BudamaError:
+    def _diverged(self, epoch: int, loss: float) -> Diverged:
         rate = self.settings["learning_rate"]
-        return BudamaError(f"training diverged in epoch {epoch}: the loss is {loss}; learning_rate is {rate}, lower it")
+        return Diverged(f"training diverged in epoch {epoch}: the loss is {loss}; learning_rate is {rate}, lower it")
 
     def fingerprint(self, inputs: str) -> dict:
         """All that decides the result, digested where it is large."""

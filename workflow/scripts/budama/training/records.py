@@ -41,10 +41,15 @@ def write(metrics: str | Path, history: str | Path, seed: int, result: TrainResu
     files.write_json(metrics, content)
 
 
-def write_unavailable(metrics: str | Path, history: str | Path, seed: int, reason: str) -> None:
-    """Write that there was no model to train, and why: a method that cannot serve a model is a row, not a crash."""
+def write_unavailable(
+    metrics: str | Path, history: str | Path, seed: int, reason: str, status: str = "unavailable"
+) -> None:
+    """Write that there was no model to train, and why: a method that cannot serve a model is a row, not a crash.
+
+    `status` is "diverged" where there was one, and its learning rate, one of several, was too high.
+    """
     write_history(history, [])
-    files.write_json(metrics, {"status": "unavailable", "seed": seed, "reason": reason})
+    files.write_json(metrics, {"status": status, "seed": seed, "reason": reason})
 
 
 def write_history(path: str | Path, rows: list[dict]) -> None:

@@ -51,15 +51,15 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
     widths, round_to = results.content["widths"], pruning["round_to"]
     optimizer = rounded = distill = None
     if finetune["optimizer"]:
-        how = {"optimizer": finetune["optimizer"], "rate": finetune["learning_rate"], "batch": finetune["batch_size"]}
+        how = {"optimizer": finetune["optimizer"], "rate": _rates(results), "batch": finetune["batch_size"]}
         optimizer = say("configuration.optimizer", **how)
     if round_to == "auto":
         rounded = say("configuration.round_auto", value=widths["round_to"] if widths else None)
     elif round_to is not None:
         rounded = say("configuration.round_to", value=round_to)
     if finetune["distill"]:
-        how = {"weight": finetune["distill"], "temperature": finetune["distill_temperature"]}
-        distill = say("configuration.distill", **how)
+        weight, temperature = finetune["distill"], finetune["distill_temperature"]
+        distill = say("configuration.distill", weight=weight, temperature=temperature)
     return [
         ("ratio", ", ".join(ratios) or None),
         ("match", say(f"names.matches.{match}") if match and match != "channels" else None),
@@ -73,6 +73,13 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
         ("distill", distill),
         ("seeds", ", ".join(map(str, results.content["seeds"])) or None),
     ]
+
+
+def _rates(results: Results) -> str | None:
+    """The learning rate, or those that were tried."""
+    rate = results.finetune["learning_rate"]
+    every = rate if isinstance(rate, list) else [] if rate is None else [rate]
+    return " / ".join(results.language.short(one, 6) for one in every) or None
 
 
 def _count(results: Results, value: int | None) -> str | None:
