@@ -148,7 +148,7 @@ def main() -> None:
                     "counts": {"train": 53_957, "calibration": 2_560, "selection": 6_000, "test": IMAGES},
                     "unreadable": 0, "duplicates_dropped": 43, "class_names": CLASSES},
         "widths": None,
-        "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "match": "channels", "round_to": None,
+        "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "cycles": 1, "match": "channels", "round_to": None,
                     "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True},
         "finetune": {"epochs": 5, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
                      "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.5, "distill_temperature": 2.0,

@@ -29,8 +29,8 @@ wildcard_constraints:
     scenario=r"[^/]+",
     variant=r"[^/]+",
     seed=r"\d+",
-    place=r"[^/]+(/seed-\d+)?",
-    run=r"(/rate-[^/]+)?",
+    place=r"[^/]+(/seed-\d+)?(/turn-\d+)?",
+    run=r"(/turn-\d+)?(/rate-[^/]+)?",
 
 
 def of_scenario(function, *arguments):
@@ -48,23 +48,25 @@ def of_baseline(file):
     return of_scenario(runs.of_baseline, file)
 
 
-def of_pruned(file):
-    """A file of the pruned model that a variant and seed start from."""
-    return told(lambda wildcards: runs.of_pruned(wildcards.scenario, wildcards.variant, wildcards.seed, file))
-
-
-def of_tried(function):
-    """What `function` says of the runs, one a learning rate, that a fine-tuning chooses among."""
+def of_run(function, *more):
+    """What `function` says of the scenario, variant and seed that a path names, and of `more` parts of its name."""
 
     def asked(wildcards):
         found = runs.named(wildcards)
-        return function(*(found[key] for key in ("scenario", "variant", "seed", "rate")))
+        return function(*(found[key] for key in ("scenario", "variant", "seed", *more)))
 
     return told(asked)
 
 
-tried_files = of_tried(runs.tried_files)
-tried_arguments = of_tried(runs.tried_arguments)
+def of_pruned(file):
+    """A file of the pruned model that a variant and seed start from."""
+    return of_run(lambda *run: runs.of_pruned(*run[:3], file, run[3]), "turn")
+
+
+tried_files = of_run(runs.tried_files, "rate", "turn")
+tried_arguments = of_run(runs.tried_arguments, "rate", "turn")
+trained_before = of_run(runs.trained_before, "turn")
+trained_arguments = of_run(runs.trained_arguments, "turn")
 measured_widths = of_scenario(runs.measured_widths)
 width_arguments = of_scenario(runs.width_arguments)
 models = of_scenario(runs.models)

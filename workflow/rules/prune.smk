@@ -27,6 +27,7 @@ rule prune:
         model=of_baseline("model"),
         calibration=of_baseline("calibration.safetensors"),
         widths=measured_widths,
+        trained=trained_before,
     output:
         model=directory(f"{SCENARIO}/{{place}}/pruned"),
         report=f"{SCENARIO}/{{place}}/pruning.json",
@@ -42,9 +43,10 @@ rule prune:
         scripts=scripts,
         spec=spec("prune"),
         widths=width_arguments,
+        trained=trained_arguments,
     shell:
         "python {params.scripts:q}/prune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
-        " --calibration {input.calibration} {params.widths:q} --output {output.model} --report {output.report}"
+        " --calibration {input.calibration} {params.widths:q} {params.trained:q} --output {output.model} --report {output.report}"
         " --threads {threads} > {log} 2>&1"
 
 

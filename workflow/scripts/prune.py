@@ -16,6 +16,9 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--model", required=True, metavar="FOLDER", help="the baseline's checkpoint")
     parser.add_argument("--calibration", required=True, metavar="FILE", help="calibration.safetensors")
+    parser.add_argument(
+        "--trained", metavar="FOLDER", help="checkpoint of the turn before, from pruning.cycles' second on"
+    )
     parser.add_argument("--widths", metavar="FILE", help="widths.json, where pruning.round_to is auto")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the pruned checkpoint")
     parser.add_argument("--report", required=True, metavar="FILE", help="pruning.json")
@@ -29,7 +32,9 @@ def main() -> None:
     if settings["round_to"] == "auto":
         settings["widths"] = measured_widths(args.widths)
     data = open_data(files.read_json(args.dataset))
-    report = stage.prune(args.model, args.calibration, data, settings, device, args.output)
+    if settings.get("turn", 1) > 1 and args.trained is None:
+        raise BudamaError(f"turn {settings['turn']} prunes what the one before trained: --trained must name its model")
+    report = stage.prune(args.model, args.calibration, data, settings, device, args.output, args.trained)
     files.write_json(args.report, report)
 
 

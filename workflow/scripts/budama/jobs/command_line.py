@@ -39,6 +39,7 @@ def add_settings(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage in stages.VARIANT_STAGES:
         group.add_argument("--variant", metavar="NAME", help="variant: a method, or method-ratio in a grid")
         group.add_argument("--seed", metavar="N", type=int, help="seed (default: the scenario's first)")
+        group.add_argument("--turn", metavar="T", type=int, help="turn of pruning.cycles, from 1 (default: the last)")
     if stage == "finetune":
         group.add_argument("--rate", metavar="R", type=float, help="learning rate, one of finetune.learning_rate")
     parser.set_defaults(stage=stage)
@@ -59,6 +60,7 @@ def settings(args: argparse.Namespace) -> dict:
         variant=getattr(args, "variant", None),
         seed=getattr(args, "seed", None),
         rate=getattr(args, "rate", None),
+        turn=getattr(args, "turn", None),
     )
 
 

@@ -58,6 +58,7 @@ def by_hand(
     variant: str | None = None,
     seed: int | None = None,
     rate: float | None = None,
+    turn: int | None = None,
 ) -> str:
     """A stage's command with the names of its configuration in place of the spec, and without the log.
 
@@ -70,6 +71,7 @@ def by_hand(
     if _stage(command) in stages.VARIANT_STAGES:
         names += ["--variant", variant] if variant else []
         names += ["--seed", str(seed)] if seed is not None else []
+        names += ["--turn", str(turn)] if turn is not None else []
         names += ["--rate", str(rate)] if rate is not None else []
     return command.replace(f"--spec {shlex.quote(spec)}", shlex.join(names))
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from budama.errors import BudamaError
+from budama.errors import BudamaError, did_you_mean
 from budama.jobs import provenance, user_files, weights_fit
 from budama.settings import stages
 from budama.settings.stages import Baseline, Scenario, Variant
@@ -33,18 +33,22 @@ def find_baseline(name: str) -> Baseline:
 
 
 def named(wildcards: Mapping[str, str]) -> dict:
-    """The scenario, baseline, variant, seed and learning rate that a path names; None for what is not in it.
+    """The scenario, baseline, variant, seed, learning rate and turn that a path names; None for what is not in it.
 
-    `place` is `VARIANT/seed-N`, or `VARIANT` where all seeds share one pruned model; `run` is `/rate-R`, or empty.
+    `place` is `VARIANT/seed-N`, or `VARIANT` where all seeds share one pruned model, `/turn-T` behind it for a turn
+    before the last; `run` is `/turn-T`, `/rate-R`, both, or empty.
     """
-    variant, _, seed = wildcards.get("place", "").partition("/seed-")
-    seed = wildcards.get("seed", seed)
+    path = wildcards.get("place", "") + wildcards.get("run", "")
+    variant = path.partition("/")[0]
+    part = dict(name.split("-", 1) for name in path.split("/")[1:])
+    seed = wildcards.get("seed", part.get("seed"))
     return {
         "scenario": wildcards.get("scenario"),
         "baseline": wildcards.get("baseline"),
         "variant": wildcards.get("variant", variant) or None,
         "seed": int(seed) if seed else None,
-        "rate": float(rate) if (rate := wildcards.get("run", "").removeprefix("/rate-")) else None,
+        "rate": float(part["rate"]) if "rate" in part else None,
+        "turn": int(part["turn"]) if "turn" in part else None,
     }
 
 
@@ -58,13 +62,14 @@ def spec(
     variant: str | None = None,
     seed: int | None = None,
     rate: float | None = None,
+    turn: int | None = None,
 ) -> str:
     """All that makes a stage's result stale when it changes; the stage takes its settings from it."""
     if stage == "index":
         return provenance.spec(stage, {})
     whole = find_scenario(scenario) if scenario else None
     owner = find_baseline(baseline) if baseline else _baseline_of(whole)
-    settings = stages.stage_settings(stage, whole, owner, variant, seed, rate)
+    settings = stages.stage_settings(stage, whole, owner, variant, seed, rate, turn)
     file = next(one.path for one in (owner, whole) if one)
     return provenance.spec(stage, settings, user_files.facts(stage, settings, file))
 
@@ -120,14 +125,36 @@ def at_once(scenario: str) -> int:
 def pruned(scenario: str, file: str) -> dict[str, str]:
     """Files of a scenario's pruned models by VARIANT/seed-N; seeds share one where the method does not depend on it."""
     return {
-        f"{variant.name}/seed-{seed}": f"{SCENARIOS}/{scenario}/{stages.place(variant, seed)}/{file}"
+        f"{variant.name}/seed-{seed}": of_pruned(scenario, variant.name, seed, file)
         for variant, seed in variants_and_seeds(scenario)
     }
 
 
-def of_pruned(scenario: str, variant: str, seed: int | str, file: str) -> str:
-    """A file of the pruned model that the fine-tuning of a variant with a seed starts from."""
-    return pruned(scenario, file)[f"{variant}/seed-{seed}"]
+def of_pruned(scenario: str, variant: str, seed: int | str, file: str, turn: int | None = None) -> str:
+    """A file of the pruned model that the fine-tuning of a variant with a seed starts from, in a turn or the last."""
+    one, count = _turns(scenario, variant)
+    return f"{SCENARIOS}/{scenario}/{stages.place(one, int(seed), turn or count, count)}/{file}"
+
+
+def trained_before(scenario: str, variant: str, seed: int | None, turn: int | None = None) -> list[str]:
+    """The model that a turn prunes, fine-tuned in the turn before; none for the first, which prunes the baseline's."""
+    _, count = _turns(scenario, variant)
+    before = (turn or count) - 1
+    return [f"{SCENARIOS}/{scenario}/{variant}/seed-{seed}/turn-{before}/model"] if before else []
+
+
+def trained_arguments(*run: Any) -> list[str]:
+    """The arguments by which `prune` takes it."""
+    return [word for folder in trained_before(*run) for word in ("--trained", folder)]
+
+
+def _turns(scenario: str, variant: str) -> tuple[Variant, int]:
+    """A variant by its name, and how often it is pruned."""
+    whole = find_scenario(scenario)
+    known = {one.name: one for one in stages.variants(whole)}
+    if variant not in known:
+        raise BudamaError(f"{whole.path}: has no variant {variant}; {did_you_mean(variant, known)}")
+    return known[variant], stages.turns(whole, known[variant])
 
 
 def fine_tuned(scenario: str, file: str = "") -> dict[str, str]:
@@ -136,11 +163,14 @@ def fine_tuned(scenario: str, file: str = "") -> dict[str, str]:
     return {label: f"{SCENARIOS}/{scenario}/{label}/{file}".rstrip("/") for label in labels}
 
 
-def tried(scenario: str, variant: str, seed: int | str, rate: float | None = None) -> dict[str, str]:
+def tried(
+    scenario: str, variant: str, seed: int | str, rate: float | None = None, turn: int | None = None
+) -> dict[str, str]:
     """Folders of the runs that a fine-tuning chooses among, by learning rate; none where there is one rate, or for a
     run of one of them."""
+    folder = f"{SCENARIOS}/{scenario}/{variant}/seed-{seed}" + (f"/turn-{turn}" if turn else "")
     rates = stages.rates(find_scenario(scenario)) if rate is None else []
-    return {repr(float(one)): f"{SCENARIOS}/{scenario}/{variant}/seed-{seed}/rate-{float(one)!r}" for one in rates}
+    return {repr(float(one)): f"{folder}/rate-{float(one)!r}" for one in rates}
 
 
 def tried_files(*run: Any) -> list[str]:

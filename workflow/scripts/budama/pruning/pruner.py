@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ def prune(
     statistics: Statistics | None = None,
     recalibrate: Callable[[nn.Module], Statistics] | None = None,
     fresh: Callable[[], nn.Module] | None = None,
+    whole: nn.Module | None = None,
+    kept: Mapping[str, list[int]] | None = None,
 ) -> Pruned:
     """A pruned copy of `model`, which stays as it is.
 
@@ -56,10 +58,12 @@ def prune(
         input_shape: (C, H, W) of an image.
         method: a name in `criteria.CRITERIA`.
         settings: the keys of a scenario's `pruning` (`ratio` a single number) and `seed`; `widths`, what
-            `widths.measure` gives, where `round_to` is "auto".
+            `widths.measure` gives, where `round_to` is "auto". In one `turn` of several `turns`, the turn's share of
+            `ratio` is met: turn / turns of it, of the unpruned model.
         statistics: of `model`; methods that read the weights alone need none.
         recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
         fresh: the unpruned model with new weights, for `scratch`.
+        whole: the unpruned model, where `model` has lost channels in earlier turns; `kept` are those it still has.
 
     Raises:
         criteria.Unavailable: the method cannot serve this model.
@@ -74,9 +78,13 @@ def prune(
     current = WorkingCopy(
         copy.deepcopy(model).eval(), Original.of(model, input_shape, classes, settings.get("ignore", ()))
     )
-    budget = Budget(settings.get("match", "channels"), _limits(current.groups, settings), current.measured)
+    unpruned = current
+    if whole is not None:
+        unpruned = WorkingCopy(whole.eval(), Original.of(whole, input_shape, classes, settings.get("ignore", ())))
+    budget = Budget(settings.get("match", "channels"), _limits(unpruned.groups, settings), unpruned.measured)
     uniform = settings.get("scope", "layerwise") != "global"
     steps, ratio_used = settings.get("steps", 1), 0.0
+    turn, turns = settings.get("turn", 1), settings.get("turns", 1)
     for step in range(1, steps + 1):
         if step > 1 and criterion.method.needs != "weights":
             if recalibrate is None:
@@ -85,11 +93,18 @@ def prune(
         importance = criterion.importance(current.model, statistics, settings.get("seed", 0))
         normalise = not uniform and not criterion.comparable
         removals = _removals(current.groups, importance, budget.limits, uniform=uniform, normalise=normalise)
-        target = settings["ratio"] * step / steps
-        current, ratio_used = budget.meet(current, removals, target, uniform=uniform, last=step == steps)
+        target = settings["ratio"] * ((turn - 1) * steps + step) / (steps * turns)
+        last = step == steps and turn == turns
+        current, ratio_used = budget.meet(current, removals, target, uniform=uniform, last=last)
     if criterion.method.new_weights and fresh is not None:
         current = current.replayed(fresh())
-    return _pruned(current, budget, ratio_used)
+    return _pruned(current, budget, ratio_used, unpruned.original.model, kept or {})
+
+
+def _of_whole(kept: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Channels kept of a model that had `earlier` channels of the unpruned one, as channels of the unpruned one."""
+    now = {name: [earlier[name][i] for i in own] if name in earlier else own for name, own in kept.items()}
+    return {**earlier, **now}
 
 
 def _limits(groups: Sequence[Group], settings: dict) -> selection.Limits:
@@ -116,19 +131,21 @@ def _removals(
     return (selection.layerwise if uniform else selection.ranked)(groups, scores, limits)
 
 
-def _pruned(final: WorkingCopy, budget: Budget, ratio_used: float) -> Pruned:
+def _pruned(
+    final: WorkingCopy, budget: Budget, ratio_used: float, unpruned: nn.Module, earlier: Mapping[str, list[int]]
+) -> Pruned:
     check_no_hooks(final.model)
     shrunk = dict(final.model.named_modules())
     layers = [
         {"name": name, "before": channels.width(module, "out"), "after": channels.width(shrunk[name], "out")}
-        for name, module in final.original.model.named_modules()
+        for name, module in unpruned.named_modules()
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
     ]
     named = {layer["name"] for layer in layers}
     before, after = budget.before, final.measured
     return Pruned(
         model=final.model,
-        kept={name: kept for name, kept in final.record.kept.items() if name in named},
+        kept={name: kept for name, kept in _of_whole(final.record.kept, earlier).items() if name in named},
         kept_inputs={name: kept for name, kept in final.record.kept_inputs.items() if name in named},
         layers=layers,
         ratio_used=ratio_used,

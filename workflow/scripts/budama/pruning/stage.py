@@ -27,15 +27,17 @@ def prune(
     settings: dict,
     device: torch.device,
     output: str | Path,
+    trained: str | Path | None = None,
 ) -> Pruned | Unavailable:
     """Prune the checkpoint `baseline`, write the checkpoint `output`, and return the content of pruning.json.
 
     `statistics`: of the calibration, calibration.safetensors. `settings`: those of the stage prune, with `widths`
-    (widths.json) where `round_to` is "auto". Where the method cannot serve the model, checkpoint and content say why.
+    (widths.json) where `round_to` is "auto". `trained`: in a turn after the first, the checkpoint to prune further,
+    of which statistics are collected anew. Where the method cannot serve the model, checkpoint and content say why.
     """
     asked = {key: value for key, value in settings.items() if key != "calibration"}
     try:
-        done = _prune(baseline, statistics, data, settings, device, output)
+        done = _prune(baseline, statistics, data, settings, device, output, trained)
     except criteria.Unavailable as reason:
         log(f"{settings['method']} cannot serve this model: {reason}")
         checkpoint.save_unavailable(output, str(reason))
@@ -43,9 +45,12 @@ def prune(
     return cast("Pruned", {"status": "ok", "reason": None, **done, **asked})
 
 
-def _prune(baseline, statistics, data: Data, settings: dict, device: torch.device, output) -> dict:
+def _prune(baseline, statistics, data: Data, settings: dict, device: torch.device, output, trained=None) -> dict:
     recipe = checkpoint.structure(baseline)["recipe"]
     model = checkpoint.load(baseline, device, data)
+    start = checkpoint.structure(trained) if trained else {}
+    if "unavailable" in start:
+        raise criteria.Unavailable(start["unavailable"])
     batches = calibration.batches(data, settings["calibration"], device)
     threshold = settings["calibration"]["coverage_threshold"]
 
@@ -57,8 +62,16 @@ def _prune(baseline, statistics, data: Data, settings: dict, device: torch.devic
     def fresh() -> nn.Module:
         return models.build(recipe["model"], data.classes, data.input_shape, weights=False, seed=settings["seed"])
 
-    seen = calibration.Statistics.load(statistics)
-    pruned = pruner.prune(model, data.input_shape, data.classes, settings["method"], settings, seen, recalibrate, fresh)
+    whole = None
+    if trained:
+        whole, model = model, checkpoint.load(trained, device, data)
+        seen = calibration.collect(model, batches, threshold=threshold, device=device)
+    else:
+        seen = calibration.Statistics.load(statistics)
+    pruned = pruner.prune(
+        model, data.input_shape, data.classes, settings["method"], settings, seen, recalibrate, fresh,
+        whole=whole, kept=start.get("kept"),
+    )  # fmt: skip
     selection = batching.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
     outcomes = {"as_pruned": evaluate(pruned.model, selection, device=device)}
     outcomes["reestimated"] = outcomes["as_pruned"]

@@ -57,6 +57,7 @@ class Pruning(TypedDict):
     ratio: float | list[float] | None
     scope: str | None
     steps: int | None
+    cycles: int | None
     match: str | None
     round_to: int | str | None
     ignore: list[str] | None
@@ -131,6 +132,7 @@ _ROW = {"accuracy_interval_over": None, "learning_rates": None}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": []},
+    Pruning: {"cycles": None},
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,
     Baseline: _ROW,

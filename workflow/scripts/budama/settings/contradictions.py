@@ -73,6 +73,20 @@ def _new_weights_untrained(methods, epochs):
         yield f"finetune.epochs is 0, but {name} in pruning.methods trains new weights; it must be 1 or more"
 
 
+@_rule("scenario", "pruning.cycles", "finetune.epochs")
+def _turns_untrained(cycles, epochs):
+    if epochs is not None and cycles is not None and cycles > 1 and epochs < cycles:
+        yield f"pruning.cycles is {show(cycles)}, but finetune.epochs is {show(epochs)}; each turn must have an epoch"
+
+
+@_rule("scenario", "finetune.warmup_epochs", "pruning.cycles", "finetune.epochs")
+def _warmup_in_turns(warmup, cycles, epochs):
+    turn = epochs // cycles if epochs and cycles else 0
+    if turn and warmup is not None and turn < warmup <= epochs:
+        limit = f"a turn of pruning.cycles {show(cycles)} has {turn} epochs; it must be at most that"
+        yield f"finetune.warmup_epochs is {show(warmup)}, but {limit}"
+
+
 @_rule("scenario", "scenario", "report.compare_with")
 def _compares_itself(name, compare_with):
     if name in compare_with:

@@ -21,6 +21,7 @@ __all__ = [
     "place",
     "rates",
     "stage_settings",
+    "turns",
     "variants",
 ]
 
@@ -78,9 +79,11 @@ def variants(scenario: Scenario) -> list[Variant]:
     return [Variant(method, method, ratio) for method in methods]
 
 
-def place(variant: Variant, seed: int) -> str:
-    """Folder of a pruned variant below its scenario's: `wanda`, or `random/seed-0` where the seed decides it."""
-    return f"{variant.name}/seed-{seed}" if METHODS[variant.method].seeded else variant.name
+def place(variant: Variant, seed: int, turn: int = 1, turns: int = 1) -> str:
+    """Folder of a pruned variant below its scenario's: `wanda`, or `random/seed-0` where the seed decides it, as
+    it does from the second of several turns on; `…/turn-2` for all turns but the last."""
+    seeded = METHODS[variant.method].seeded or turn > 1
+    return (f"{variant.name}/seed-{seed}" if seeded else variant.name) + (f"/turn-{turn}" if turn < turns else "")
 
 
 def stage_settings(
@@ -90,11 +93,13 @@ def stage_settings(
     variant: Variant | str | None = None,
     seed: int | None = None,
     rate: float | None = None,
+    turn: int | None = None,
 ) -> dict:
     """The settings that a stage reads, and no others: a plain dict, which is its own copy.
 
     `baseline` is the scenario's where it is not given, `seed` the scenario's first. `rate` is one of
-    `finetune.learning_rate` where that is a list; without it, finetune chooses among them. Raises BudamaError.
+    `finetune.learning_rate` where that is a list; without it, finetune chooses among them. `turn` is
+    one of `pruning.cycles`, from 1, the last where it is not given. Raises BudamaError.
     """
     if stage not in (*BASELINE_STAGES, *SCENARIO_STAGES):
         raise BudamaError(f"{stage} is not a stage; known are {', '.join((*BASELINE_STAGES, *SCENARIO_STAGES))}")
@@ -107,7 +112,9 @@ def stage_settings(
     elif stage in BASELINE_STAGES:
         settings = _baseline_settings(stage, _baseline_of(scenario))
     elif stage in VARIANT_STAGES:
-        settings = _variant_settings(stage, scenario, baseline, _variant(scenario, variant), seed)
+        one = _variant(scenario, variant)
+        settings = _variant_settings(stage, scenario, baseline, one, seed)
+        settings |= _turn_settings(scenario, one, settings, turn)
         if rate is not None:
             settings["finetune"] = {**settings["finetune"], "learning_rate": _listed(scenario, rate)}
             settings["tried"] = True
@@ -153,6 +160,28 @@ def _variant_settings(
         "calibration": (baseline or _baseline_of(scenario)).calibration,
         "seed": seed if METHODS[variant.method].seeded else 0,
     }
+
+
+def turns(scenario: Scenario, variant: Variant) -> int:
+    """How often a variant is pruned and trained; once where pruning only gives the structure that is trained anew."""
+    return 1 if METHODS[variant.method].new_weights else (scenario.pruning or {}).get("cycles", 1)
+
+
+def _turn_settings(scenario: Scenario, variant: Variant, settings: dict, turn: int | None) -> dict:
+    """What is said of a turn where there are several: which of how many, and its share of the epochs."""
+    count = turns(scenario, variant)
+    turn = count if turn is None else turn
+    if not 1 <= turn <= count:
+        raise BudamaError(at(scenario.path, f"{variant.name} has no turn {turn}; pruning.cycles gives it {count}"))
+    if count == 1:
+        return {}
+    told: dict = {"turn": turn, "turns": count}
+    if "finetune" in settings:
+        epochs = settings["finetune"]["epochs"]
+        each = epochs // count
+        own = each if turn < count else epochs - each * (count - 1)
+        told["finetune"] = {**settings["finetune"], "epochs": own}
+    return told
 
 
 def rates(scenario: Scenario) -> list[float]:

@@ -65,6 +65,7 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
         ("match", say(f"names.matches.{match}") if match and match != "channels" else None),
         ("global", say(f"configuration.scope.{scope}") if scope else None),
         ("steps", _count(results, pruning["steps"])),
+        ("cycles", _count(results, cycles) if (cycles := pruning.get("cycles") or 1) > 1 else None),
         ("epochs", _count(results, finetune["epochs"])),
         ("calibration_batches", _count(results, results.content["calibration"]["batches"])),
         ("round_to", rounded),

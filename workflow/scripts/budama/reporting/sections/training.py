@@ -6,7 +6,7 @@ import numpy as np
 
 from budama import methods
 from budama.reporting import tables
-from budama.reporting.document import Figure, Paragraph, Section
+from budama.reporting.document import Block, Figure, Paragraph, Section
 from budama.reporting.figures import plots
 from budama.reporting.figures.heatmaps import heatmap
 from budama.reporting.figures.plots import Line
@@ -66,7 +66,10 @@ def _fate(results: Results) -> list[Section]:
     images = results.dataset["counts"]["selection"]
     intro = say("fate.intro", images=images) if images else say("fate.intro_plain")
     figure = Figure("fate", title, _fate_caption(results, rows), alternative, draw)
-    return [Section("fate", say("fate.title"), [Paragraph(intro), figure, tables.fate(results, stages)])]
+    blocks: list[Block] = [Paragraph(intro)]
+    if (cycles := results.pruning.get("cycles") or 1) > 1:
+        blocks.append(Paragraph(say("fate.cycles", cycles=cycles)))
+    return [Section("fate", say("fate.title"), [*blocks, figure, tables.fate(results, stages)])]
 
 
 def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
