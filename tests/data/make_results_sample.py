@@ -62,7 +62,7 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
                        "ratio_interval": [round(1 / keep**1.4 - 0.01, 4), round(1 / keep**1.4 + 0.01, 4)]},
         "peak_memory_mib": round(40 * keep, 1),
         "energy_mj_per_image": None, "timings": None, "onnx": None,
-        "layers": [{"name": n, "before": c, "after": round(c * keep)} for n, c in LAYERS.items()],
+        "layers": [{"name": n, "before": c, "after": round(c * keep)} for n, c in LAYERS.items()], "unpruned_layers": [],
         "history": history, "learning_rates": None, "per_class_change_points": per_class,
         "per_class_accuracy_percent": [round(93 + 0.5 * i - 2 + c, 2) for i, c in enumerate(per_class)],
     }  # fmt: skip
@@ -79,7 +79,7 @@ def baseline() -> dict:
         "gmacs": BASE["gmacs"], "gmacs_change_percent": None, "channels_removed_percent": None, "ratio_used": None, "latency_ms": BASE["latency_ms"],
         "latency": {"batch_size": 1, "median_ms": 2.31, "p95_ms": 2.49, "precision": "float32", "undisturbed_percent": 99.0, "ratio": 1.0, "ratio_interval": None},
         "throughput": {"batch_size": 64, "precision": "float32", "images_per_second": 900.0, "ratio": 1.0, "ratio_interval": None},
-        "peak_memory_mib": 40.0, "energy_mj_per_image": None, "timings": None, "onnx": None, "layers": None,
+        "peak_memory_mib": 40.0, "energy_mj_per_image": None, "timings": None, "onnx": None, "layers": None, "unpruned_layers": None,
         "learning_rates": None, "history": [{"seed": 0, "epochs": [{"epoch": e, "train_loss": round(0.9 * 0.6**e, 4), "selection_accuracy_percent": round(93.9 - 20 * 0.5**e, 2)} for e in range(1, 7)]}],
         "per_class_change_points": None, "per_class_accuracy_percent": [round(91 + 0.5 * i, 2) for i in range(10)],
     }  # fmt: skip

@@ -24,6 +24,10 @@ def main() -> None:
     command_line.device(args)
     result = preview.preview(settings["model"], settings["data"], settings["pruning"])
     files.write_json(args.output, result)
+    from budama.pruning import unprunable
+
+    for layer in result["unpruned_layers"]:
+        log(f"not pruned: {unprunable.told(layer)}")
     before = result["before"]
     for after in result["after"]:
         size, macs = (between(before[key], after[key], UNITS[key]) for key in UNITS)

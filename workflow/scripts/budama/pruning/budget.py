@@ -39,26 +39,51 @@ class Budget:
         return self._meet_cost(current, removals, target, last=last)
 
     def channel_share(self, groups: Sequence[Group], more: int = 0) -> float:
-        """The share of all channels that is gone when `more` go of what `groups` still have."""
-        initial, now = sum(self.limits.initial.values()), sum(group.size for group in groups)
+        """The share of all channels that may be pruned that is gone when `more` go of what `groups` still have."""
+        known = self.limits.initial
+        initial, now = sum(known.values()), sum(group.size for group in groups if group.name in known)
         return 1 - (now - more) / initial
 
     def _meet_channels(
         self, current: WorkingCopy, removals: list[Removal], target: float, *, uniform: bool, last: bool
     ) -> tuple[WorkingCopy, float]:
+        if uniform:
+            return self._meet_own_shares(current, removals, target, last=last)
         gone = [0, *itertools.accumulate(len(removal.idxs) for removal in removals)]
+        length = selection.nearest(lambda n: self.channel_share(current.groups, gone[n]), len(removals), target)
+        share = self.channel_share(current.groups, gone[length])
+        if last:
+            self._check_share(share, target, self._coarsest(removals))
+        return current.without(removals[:length]), share
+
+    def _meet_own_shares(
+        self, current: WorkingCopy, removals: list[Removal], target: float, *, last: bool
+    ) -> tuple[WorkingCopy, float]:
+        """Every group loses its own share, to one of the two possible counts around it; none makes up for another.
+
+        Of the two it is the lower (the nearer, with `round_to`), unless the whole then misses the target.
+        """
+        groups = current.groups
+        within, crossing = selection.own_shares(groups, removals, self.limits, target)
+        aim = selection.reachable(groups, self.limits, target)
+        gone = [0, *itertools.accumulate(len(removal.idxs) for removal in crossing)]
+        always = sum(len(removal.idxs) for removal in within)
 
         def share(length: int) -> float:
-            return self.channel_share(current.groups, gone[length])
+            return self.channel_share(groups, always + gone[length])
 
-        length = sum(removal.key < target - 1e-9 for removal in removals) if uniform else 0
-        same_ratio = uniform and abs(share(length) - target) <= TOLERANCE
+        length = sum(removal.key < target - 1e-9 for removal in crossing)
+        same_ratio = abs(share(length) - aim) <= TOLERANCE
         if not same_ratio:
-            length = selection.nearest(share, len(removals), target)
-        coarsest = max((len(removal.idxs) for removal in removals), default=0) / sum(self.limits.initial.values())
+            length = selection.nearest(share, len(crossing), aim)
         if last:
-            self._check_share(share(length), target, max(TOLERANCE, coarsest))
-        return current.without(removals[:length]), target if same_ratio else share(length)
+            self._check_share(share(length), aim, self._coarsest(removals), asked=target)
+        return current.without([*within, *crossing[:length]]), target if same_ratio else share(length)
+
+    def _coarsest(self, removals: Sequence[Removal]) -> float:
+        """How far a share may be off: what is removed at once may be much of a small model."""
+        at_once = max((len(removal.idxs) for removal in removals), default=0)
+        return max(TOLERANCE, at_once / sum(self.limits.initial.values()))
 
     def _meet_cost(
         self, current: WorkingCopy, removals: list[Removal], target: float, *, last: bool
@@ -98,16 +123,17 @@ class Budget:
             return measured.parameters, {layer["name"]: layer["parameters"] for layer in measured.layers}
         return measured.gmacs, {layer["name"]: layer["gmacs"] for layer in measured.layers}
 
-    def _check_share(self, share: float, target: float, tolerance: float) -> None:
+    def _check_share(self, share: float, target: float, tolerance: float, asked: float | None = None) -> None:
+        asked = target if asked is None else asked
         rounding = f" with round_to {self.limits.round_to}" if self.limits.round_to > 1 else ""
         if share <= 1e-12:
             sizes = self.limits.initial.values()
             raise BudamaError(
-                f"pruning.ratio {target:g} of {self.match} removes no channel{rounding}: it is too small for groups of "
+                f"pruning.ratio {asked:g} of {self.match} removes no channel{rounding}: it is too small for groups of "
                 f"{min(sizes)} to {max(sizes)} channels"
             )
         if abs(share - target) > tolerance:
             raise BudamaError(
-                f"pruning.ratio {target:g} of {self.match} cannot be met within {100 * TOLERANCE:g} points{rounding}: "
+                f"pruning.ratio {asked:g} of {self.match} cannot be met within {100 * TOLERANCE:g} points{rounding}: "
                 f"the nearest is {share:.4f}; change pruning.ratio, round_to, max_ratio or ignore"
             )

@@ -8,7 +8,7 @@ the group in one role, with the root channel that each of its own channels goes 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from budama.errors import BudamaError, one_line
 from budama.networks import modes
-from budama.pruning import channels
+from budama.pruning import channels, tracing
 from budama.slow_imports import without
 
 with without("timm"):  # 1.4 s, for an operation counter that is not used here
@@ -74,6 +74,7 @@ class Graph:
         ignored = [*ignored, *hints.pop("ignored_layers", ())]
         self.ignored = [inner for module in ignored for inner in module.modules()]
         self.names = {module: name for name, module in model.named_modules()}
+        self.broadcast: dict[str, str] = {}  # layers that a layer of one channel ties together, and that layer
         try:  # tracing follows autograd, so every parameter needs a gradient; it also sets evaluation mode
             with torch.enable_grad(), modes.all_gradients(model), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "unwrapped parameters", which `members` handles
@@ -85,6 +86,7 @@ class Graph:
                 "the model cannot be pruned: its channels pass through operations on which Torch-Pruning's dependency "
                 f"graph fails ({type(error).__name__}: {one_line(error)})"
             ) from error
+        self.single = self._single()
 
     def groups(self) -> list[Group]:
         """All groups that may be pruned, in the order of the model's layers, with every channel.
@@ -93,14 +95,86 @@ class Graph:
         """
         order = {name: index for index, name in enumerate(self.names.values())}
         found, obstacles = [], {}
-        for traced in self.traced.get_all_groups(self.ignored, ROOTS):
-            group, obstacle = self._group(traced)
-            found.append(group)
-            if obstacle:
-                obstacles[group.name] = obstacle
+        self.broadcast = {}
+        for root, traced in self._traced():
+            if isinstance(traced, tracing.Endless):
+                name, obstacle = self.names[root], self._where_it_turns(traced, root)
+            else:
+                group, why = self._group(traced)
+                name, obstacle = group.name, why or ""
+                if name not in self.broadcast:
+                    found.append(group)
+            if obstacle and name not in self.broadcast:
+                obstacles[name] = obstacle
         if obstacles:
             raise _cannot_be_pruned({name: obstacles[name] for name in sorted(obstacles, key=lambda name: order[name])})
         return sorted(found, key=lambda group: order[group.name])
+
+    def trace(self, root: nn.Module) -> tp.dependency.Group:
+        """All that goes with the output channels of the layer `root`; tracing.Endless where the search has no end."""
+        widest = max((max(p.shape, default=1) for p in self.model.parameters()), default=1)
+        return tracing.group(self.traced, root, widest)
+
+    def roots(self) -> list[nn.Module]:
+        """The layers from which groups may be traced, in the graph's order."""
+        found = [module for module in self.traced.module2node if isinstance(module, ROOTS)]
+        known = [(module, self.traced.get_pruner_of_module(module)) for module in found]
+        return [module for module, pruner in known if pruner is not None and pruner.get_out_channels(module)]
+
+    def _traced(self) -> Iterator[tuple[nn.Module, tp.dependency.Group | tracing.Endless]]:
+        """Every root that may be pruned with its group, or with the search for it that does not end."""
+        seen, ignored = set(self.single), set(self.ignored)
+        for root in self.roots():
+            if root in seen or root in ignored:
+                continue
+            traced: tp.dependency.Group | tracing.Endless
+            try:
+                traced = self.trace(root)
+            except tracing.Endless as endless:
+                traced = endless
+            ended = not isinstance(traced, tracing.Endless)
+            pairs = traced.reached if isinstance(traced, tracing.Endless) else list(traced)
+            producing = {dep.target.module for dep, _ in pairs if self.prunes(dep.handler, "out")}
+            seen |= producing if ended else {root}
+            if not producing & ignored:
+                yield root, traced
+
+    def _single(self) -> set[nn.Module]:
+        """The layers of one channel that multiply, or are added to, all channels of others (a map of attention).
+
+        Nothing can be taken from them: searches that reach one are made to end there, since from one channel they would
+        go on to all that it meets.
+        """
+        found = {root for root in self.roots() if channels.width(root, "out") == 1 and self._meets_many(root)}
+        for root in found:
+            node = self.traced.module2node[root]
+            ends = ("out", "in") if channels.width(root, "in") == 1 else ("out",)
+            node.dependencies = [d for d in node.dependencies if not any(self.prunes(d.trigger, end) for end in ends)]
+            behind = [next_ for next_ in node.outputs if next_.type == tp.ops.OPTYPE.ELEMENTWISE]
+            for following in behind:  # its non-linearity is of one channel, too
+                if len(following.inputs) == 1:
+                    following.dependencies = []
+        return found
+
+    def _meets_many(self, root: nn.Module) -> bool:
+        try:
+            tied = [member for member in members(self.trace(root)) if member.role == "out"]
+        except tracing.Endless:
+            return True
+        return any(_width(member) > 1 for member in tied)
+
+    def _where_it_turns(self, endless: tracing.Endless, root: nn.Module) -> str:
+        """What stands in the way of a layer whose search does not end; noted where it is a layer of one channel."""
+        for dep, idxs in endless.reached:
+            if dep.target.module in self.single:
+                self.broadcast[self.names[root]] = self.names[dep.target.module]
+            if isinstance(dep.target.module, ROOTS):
+                side = "out" if self.prunes(dep.handler, "out") else "in"
+                if max(int(i.idx) for i in idxs) >= channels.width(dep.target.module, side):
+                    return (
+                        f"the search for what shares its channels does not end behind {self.names[dep.target.module]}"
+                    )
+        return "the search for what shares its channels does not end"
 
     def part(self, group: Group, idxs: Sequence[int]) -> tp.dependency.Group:
         """The group's part that belongs to the root channels `idxs`; its ``prune()`` removes them from the model."""
@@ -117,8 +191,12 @@ class Graph:
         parts, size = tuple(members(traced)), len(traced[0].idxs)
         repeats, obstacle = 1, None
         for member in parts:
-            blocks = self._blocks(member)
-            if int(member.idxs.max()) >= _width(member):
+            blocks = self.blocks(member)
+            beyond = int(member.idxs.max()) >= _width(member)
+            if member.module in self.single and (beyond or (member.role == "in" and _width(member) == 1 < size)):
+                tied = [m.name for m in parts if m.role == "out" and isinstance(m.module, ROOTS) and m is not member]
+                self.broadcast |= dict.fromkeys(tied, member.name)
+            if beyond:
                 obstacle = f"the dependency graph does not follow its channels to {member.name}"
             elif blocks > 1 and not (len(member.idxs) == size and torch.equal(member.idxs, member.roots)):
                 reshaped = "which is grouped, through a concatenation or reshape"
@@ -126,7 +204,7 @@ class Graph:
             repeats = max(repeats, blocks)
         return Group(producer(parts), size, repeats, parts, traced), obstacle
 
-    def _blocks(self, member: Member) -> int:
+    def blocks(self, member: Member) -> int:
         """Into how many equal blocks the layer divides these channels, each of which must lose the same number."""
         module = member.module
         if isinstance(module, nn.modules.conv._ConvNd) and not channels.is_depthwise(module):

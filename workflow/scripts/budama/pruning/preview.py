@@ -40,6 +40,7 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         "criterion": criterion,
         "before": _figures(pruned.before),
         "after": after,
+        "unpruned_layers": pruned.whole,
     }
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from budama.errors import BudamaError
 from budama.measuring import complexity
+from budama.networks import models
 from budama.networks.hooks import check_no_hooks
-from budama.pruning import channels, criteria, rounding, selection
+from budama.pruning import channels, criteria, prunability, rounding, selection, unprunable
 from budama.pruning.budget import Budget
 from budama.pruning.calibration import Statistics
 from budama.pruning.dependency import Group
 from budama.pruning.working_copy import Original, WorkingCopy
+
+if TYPE_CHECKING:
+    from budama.reporting.row import Whole
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,9 @@ class Pruned:
     `kept` and `kept_inputs`: for every layer that changed, the output (input) channels of the unpruned model that it
     still has. `layers`: `{"name", "before", "after"}`, output channels of every convolution and linear layer.
     `ratio_used`: the share of channels at which the search ended. `round_to`: the multiple that channel counts are kept
-    to. `achieved`: removed shares of `channels` (of the groups that may be pruned), `macs` and `parameters`. `before`,
-    `after`: complexity of the unpruned and of this model.
+    to. `achieved`: removed shares of `channels` (of all but those that are the classes), `macs` and `parameters`.
+    `whole`: the layers that nothing can be taken from, and why. `before`, `after`: complexity of the unpruned and of
+    this model.
     """
 
     model: nn.Module
@@ -36,6 +42,7 @@ class Pruned:
     ratio_used: float
     round_to: int
     achieved: dict[str, float]
+    whole: list[Whole] = field(repr=False)
     before: complexity.Complexity = field(repr=False)
     after: complexity.Complexity = field(repr=False)
 
@@ -81,6 +88,7 @@ def prune(
     unpruned = current
     if whole is not None:
         unpruned = WorkingCopy(whole.eval(), Original.of(whole, input_shape, classes, settings.get("ignore", ())))
+    stays = _whole(unpruned)
     budget = Budget(settings.get("match", "channels"), _limits(unpruned.groups, settings), unpruned.measured)
     uniform = settings.get("scope", "layerwise") != "global"
     steps, ratio_used = settings.get("steps", 1), 0.0
@@ -98,7 +106,7 @@ def prune(
         current, ratio_used = budget.meet(current, removals, target, uniform=uniform, last=last)
     if criterion.method.new_weights and fresh is not None:
         current = current.replayed(fresh())
-    return _pruned(current, budget, ratio_used, unpruned.original.model, kept or {})
+    return _pruned(current, budget, ratio_used, unpruned.original.model, kept or {}, stays)
 
 
 def _of_whole(kept: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
@@ -109,7 +117,7 @@ def _of_whole(kept: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -
 
 def _limits(groups: Sequence[Group], settings: dict) -> selection.Limits:
     """How far the groups of the unpruned model may shrink."""
-    sizes = {group.name: group.size for group in groups}
+    sizes = {group.name: group.size for group in groups if selection.shrinks(group)}
     if not sizes:
         raise BudamaError("no layer of the model can be pruned; look at pruning.ignore")
     round_to = settings.get("round_to") or 1
@@ -131,8 +139,22 @@ def _removals(
     return (selection.layerwise if uniform else selection.ranked)(groups, scores, limits)
 
 
+def _whole(unpruned: WorkingCopy) -> tuple[list[Whole], int]:
+    """The layers that nothing can be taken from, and how many channels these have."""
+    model, original = unpruned.model, unpruned.original
+    outputs = models.classifiers(model, original.classes)
+    chosen = prunability.ignored(model, original.ignore, original.classes)
+    by_user = [module for module in chosen if unpruned.graph.names[module] not in outputs]
+    return unprunable.found(unpruned.graph, unpruned.groups, by_user, outputs)
+
+
 def _pruned(
-    final: WorkingCopy, budget: Budget, ratio_used: float, unpruned: nn.Module, earlier: Mapping[str, list[int]]
+    final: WorkingCopy,
+    budget: Budget,
+    ratio_used: float,
+    unpruned: nn.Module,
+    earlier: Mapping[str, list[int]],
+    stays: tuple[list[Whole], int],
 ) -> Pruned:
     check_no_hooks(final.model)
     shrunk = dict(final.model.named_modules())
@@ -142,7 +164,7 @@ def _pruned(
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
     ]
     named = {layer["name"] for layer in layers}
-    before, after = budget.before, final.measured
+    before, after, prunable = budget.before, final.measured, sum(budget.limits.initial.values())
     return Pruned(
         model=final.model,
         kept={name: kept for name, kept in _of_whole(final.record.kept, earlier).items() if name in named},
@@ -151,10 +173,11 @@ def _pruned(
         ratio_used=ratio_used,
         round_to=budget.limits.round_to,
         achieved={
-            "channels": budget.channel_share(final.groups),
+            "channels": budget.channel_share(final.groups) * prunable / (prunable + stays[1]),
             "macs": 1 - after.gmacs / before.gmacs,
             "parameters": 1 - after.parameters / before.parameters,
         },
+        whole=stays[0],
         before=before,
         after=after,
     )

@@ -59,7 +59,7 @@ def layerwise(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits)
     """
     removals = []
     for index, group in enumerate(groups):
-        initial = limits.initial[group.name] // group.repeats
+        initial = limits.initial.get(group.name, group.size) // group.repeats
         order = torch.argsort(scores[index], stable=True).tolist()
         for before, after in _shrinking(group, limits):
             at = 1 - (before if limits.round_to == 1 else (before + after) / 2) / initial
@@ -151,6 +151,46 @@ class Cost:
         return self.total - sum(cost * (1 - kept(name)) for name, cost in self.layers.items())
 
 
+def least_positions(group: Group) -> int:
+    """Positions (channels of each equal block) that a group must keep.
+
+    A depthwise convolution of one channel is a plain one: Torch-Pruning would take it for another kind of layer.
+    """
+    return 2 if any(channels.is_depthwise(member.module) for member in group.members) else 1
+
+
+def shrinks(group: Group) -> bool:
+    """Whether anything may be taken from a group at all."""
+    return group.size // group.repeats > least_positions(group)
+
+
+def own_shares(
+    groups: Sequence[Group], removals: Sequence[Removal], limits: Limits, target: float
+) -> tuple[list[Removal], list[Removal]]:
+    """The `layerwise` removals that stay within `target` of their group's channels, and those that cross it.
+
+    With the former alone each group is left with the possible count just above its own share, with both just below.
+    """
+    left = [group.size for group in groups]
+    within, crossing = [], []
+    for removal in removals:
+        initial = limits.initial[groups[removal.group].name]
+        before, after = left[removal.group], left[removal.group] - len(removal.idxs)
+        left[removal.group] = after
+        if 1 - after / initial <= target + 1e-9:
+            within.append(removal)
+        elif 1 - before / initial < target - 1e-9:
+            crossing.append(removal)
+    return within, crossing
+
+
+def reachable(groups: Sequence[Group], limits: Limits, target: float) -> float:
+    """The share of all channels that is gone when each group loses `target` of its own, as far as its form allows."""
+    total = sum(limits.initial.values())
+    shares = [(limits.initial[g.name], g.repeats * least_positions(g)) for g in groups if g.name in limits.initial]
+    return sum(min(target * initial, initial - least) for initial, least in shares) / total
+
+
 def counts(removals: Sequence[Removal], groups: int) -> list[int]:
     """Root channels that each group loses."""
     removed = [0] * groups
@@ -161,12 +201,12 @@ def counts(removals: Sequence[Removal], groups: int) -> list[int]:
 
 def _shrinking(group: Group, limits: Limits) -> list[tuple[int, int]]:
     """The steps (before, after) by which the group's positions may shrink from what it has now."""
+    if group.name not in limits.initial:
+        return []
     now = group.size // group.repeats
     initial = limits.initial[group.name] // group.repeats
     unit = limits.round_to // math.gcd(limits.round_to, group.repeats)
-    # A depthwise convolution of one channel is a plain one: Torch-Pruning would take it for another kind of layer.
-    least = 2 if any(channels.is_depthwise(member.module) for member in group.members) else 1
-    least = max(least, unit, math.ceil(initial * (1 - limits.max_ratio) - 1e-9))
+    least = max(least_positions(group), unit, math.ceil(initial * (1 - limits.max_ratio) - 1e-9))
     sizes = [now, *(kept for kept in range((now - 1) // unit * unit, 0, -unit) if kept >= least)]
     return list(itertools.pairwise(sizes))
 

@@ -13,7 +13,7 @@ from budama.data.dataset import Data
 from budama.measuring.evaluation import Evaluation, evaluate
 from budama.networks import checkpoint, models
 from budama.progress import log
-from budama.pruning import calibration, criteria, pruner
+from budama.pruning import calibration, criteria, pruner, unprunable
 from budama.results import hits
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def _described(
 ) -> dict:
     """What pruning.json says of a model that was pruned; `outcomes`: on the selection split, by what was done."""
     accuracies = {when: outcome.accuracy_percent for when, outcome in outcomes.items()}
+    for layer in pruned.whole:
+        log(f"not pruned: {unprunable.told(layer)}")
     log(f"{method}: " + ", ".join(f"{when} {value:.2f} %" for when, value in accuracies.items()))
     return {
         "calibration_images": statistics.images,
@@ -100,4 +102,5 @@ def _described(
         "selection_hits": {when: hits.packed(outcome.hits) for when, outcome in outcomes.items()},
         "selection_images": outcomes["as_pruned"].images,
         "layers": pruned.layers,
+        "unpruned_layers": pruned.whole,
     }

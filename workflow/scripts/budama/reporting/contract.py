@@ -128,7 +128,7 @@ class Content(TypedDict):
 
 
 _CLAIM = dict.fromkeys(("interval", "distinguishable", "of", "seeds"))
-_ROW = {"accuracy_interval_over": None, "learning_rates": None}
+_ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": []},

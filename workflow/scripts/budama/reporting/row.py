@@ -115,6 +115,15 @@ class Rate(TypedDict):
     chosen_by_seeds: list[int]
 
 
+class Whole(TypedDict):
+    """A layer, how many of its channels stay whatever the ratio is, and why. `by`: another layer, or None."""
+
+    name: str
+    channels: int
+    reason: Literal["ignored", "architecture", "map", "single", "blocks", "output", "tied", "unused", "partly"]
+    by: str | None
+
+
 class Epoch(TypedDict):
     epoch: int
     train_loss: float | None
@@ -151,6 +160,7 @@ class _Measured(TypedDict):
     energy_mj_per_image: float | None
     onnx: Onnx | None
     layers: list[Layer] | None
+    unpruned_layers: list[Whole] | None
     history: list[Curve] | None
     learning_rates: list[Rate] | None  # where several were tried
     per_class_change_points: list[float | None] | None

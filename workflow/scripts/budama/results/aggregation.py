@@ -130,6 +130,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
         "onnx": _onnx(measured, first),
         "layers": pruning["layers"],
         "learning_rates": rates.of_variant(measured, name),
+        "unpruned_layers": pruning.get("unpruned_layers"),
         "history": _history({seed: measured.histories[label_of(name, seed)] for seed in seeds}),
         "per_class_change_points": [
             None if after is None or old is None else after - old for after, old in zip(classes, before)

@@ -9,7 +9,7 @@ checked against. dataset.json's stands beside its writer, in `data/manifest.py`;
 from typing import Any, Literal, NotRequired, TypedDict
 
 from budama.reporting.contract import Controls, Width
-from budama.reporting.row import Layer, Onnx, Timing
+from budama.reporting.row import Layer, Onnx, Timing, Whole
 
 
 class Unavailable(TypedDict):
@@ -69,6 +69,7 @@ class Pruned(TypedDict):
     selection_hits: StageHits
     selection_images: int
     layers: list[Layer]
+    unpruned_layers: list[Whole]
     method: str
     ratio: float | None
     scope: str

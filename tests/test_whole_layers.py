@@ -1,0 +1,164 @@
+"""Layers that cannot be pruned are named with the reason, and nobody makes up for them."""
+
+import pytest
+import small_nets
+import torch
+from test_pruning import prune
+from torch import nn
+from torch.nn import functional
+
+from budama.errors import BudamaError
+from budama.networks import models
+
+
+class Chain(nn.Module):
+    """Layers one after the other; `last` channels reach the classifier."""
+
+    def __init__(self, last: int, **layers: nn.Module):
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.order, self.fc = tuple(layers), nn.Linear(last, small_nets.CLASSES)
+
+    def forward(self, x):
+        for name in self.order:
+            x = functional.relu(self.get_submodule(name)(x))
+        return self.fc(x.mean((2, 3)))
+
+
+def conv(inputs, outputs, **others):
+    return nn.Conv2d(inputs, outputs, 3, padding=1, **others)
+
+
+class Attended(nn.Module):
+    """A map of one channel multiplies all channels; it reads them all, or their mean and greatest value."""
+
+    def __init__(self, pooled: bool):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = conv(3, 16), conv(16, 32), conv(32, 24)
+        self.map, self.fc, self.pooled = conv(2 if pooled else 32, 1), nn.Linear(24, small_nets.CLASSES), pooled
+
+    def forward(self, x):
+        x = functional.relu(self.conv2(functional.relu(self.conv1(x))))
+        read = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1) if self.pooled else x
+        return self.fc(functional.relu(self.conv3(x * self.map(read).sigmoid())).mean((2, 3)))
+
+
+def multiplied():
+    """Depthwise layers with two outputs an input."""
+    return Chain(
+        64, a=conv(3, 16), b=conv(16, 32, groups=16), c=conv(32, 32), d=conv(32, 64, groups=32), e=conv(64, 64)
+    )
+
+
+def transposed():
+    return Chain(16, a=conv(3, 16), t=nn.ConvTranspose2d(16, 8, 2, 2, groups=8), b=conv(8, 16))
+
+
+class Branched(nn.Module):
+    """A second layer gives classes, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 16), conv(16, 24), conv(24, small_nets.CLASSES)
+        self.fc = nn.Linear(24, small_nets.CLASSES)
+
+    def forward(self, x):
+        x = functional.relu(self.b(functional.relu(self.a(x))))
+        return self.fc(x.mean((2, 3))) + self.c(x).mean((2, 3))
+
+
+def narrow():
+    return Chain(16, a=conv(3, 1), b=conv(1, 16), c=conv(16, 16))
+
+
+# (network, pruning.ignore, channels left of every layer, layers that stay and why, share of all channels removed)
+CASES = {
+    "a map of pooled channels": (
+        lambda: Attended(pooled=True),
+        [],
+        {"conv1": 8, "conv2": 32, "map": 1, "conv3": 12},
+        {"conv2": ("map", "map"), "map": ("single", None)},
+        20 / 73,
+    ),
+    "a map of all channels": (
+        lambda: Attended(pooled=False),
+        [],
+        {"conv1": 8, "conv2": 16, "map": 1, "conv3": 12},
+        {"map": ("single", None)},
+        36 / 73,
+    ),
+    "two outputs an input": (
+        multiplied,
+        [],
+        {"a": 16, "b": 16, "c": 32, "d": 32, "e": 32},
+        {"a": ("blocks", "b"), "c": ("blocks", "d")},
+        80 / 208,
+    ),
+    "transposed in groups": (
+        transposed,
+        [],
+        {"a": 16, "t": 8, "b": 8},
+        {"a": ("blocks", "t"), "t": ("blocks", "t")},
+        8 / 40,
+    ),
+    "tied to the classes": (Branched, [], {"a": 8, "b": 12, "c": 5}, {"c": ("output", "fc")}, 20 / 40),
+    "one channel": (narrow, [], {"a": 1, "b": 8, "c": 8}, {"a": ("single", None)}, 16 / 33),
+    "left out": (narrow, ["c"], {"a": 1, "b": 8, "c": 16}, {"a": ("single", None), "c": ("ignored", None)}, 8 / 33),
+    "tied to a layer that is left out": (
+        lambda: small_nets.build("residual", torch.float32),
+        ["outer"],
+        {"conv1": 8, "inner": 3, "outer": 8},
+        {"conv1": ("tied", "outer"), "outer": ("ignored", None)},
+        3 / 14,
+    ),
+}
+
+
+@pytest.mark.parametrize("scope", ["layerwise", "global"])
+@pytest.mark.parametrize("case", CASES)
+def test_what_stays_is_named_and_nobody_makes_up_for_it(case, scope):
+    net, ignore, left, stays, share = CASES[case]
+    pruned = prune(net().eval(), ratio=0.5, ignore=ignore, scope=scope)
+    after = {layer["name"]: layer["after"] for layer in pruned.layers if layer["name"] != "fc"}
+    assert {layer["name"]: (layer["reason"], layer["by"]) for layer in pruned.whole} == stays
+    assert {name: after[name] for name in stays} == {name: left[name] for name in stays}
+    assert pruned.achieved["channels"] == pytest.approx(share, abs=1 / 33 if scope == "global" else 1e-9)
+    if scope == "layerwise":
+        assert after == left
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.25, 0.3, 0.6, 0.8])
+def test_each_layer_is_left_with_a_possible_count_beside_its_own_share(ratio):
+    net = Chain(10, a=conv(3, 3), b=conv(3, 24), c=conv(24, 24, groups=8), d=conv(24, 7), e=conv(7, 10)).eval()
+    possible = {"a": 1, "b": 8, "c": 8, "d": 1, "e": 1}  # channels that go at once
+    for layer in prune(net, ratio=ratio).layers:
+        if layer["name"] != "fc":
+            own = layer["before"] * (1 - ratio)
+            assert abs(layer["after"] - own) < possible[layer["name"]] or layer["after"] == possible[layer["name"]]
+
+
+def test_a_search_without_an_end_is_told_in_one_line():
+    class Squared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.fc = conv(3, 8), conv(8, 16), nn.Linear(256, small_nets.CLASSES)
+
+        def forward(self, x):
+            x = functional.relu(self.b(functional.relu(self.a(x)))).flatten(2)
+            return self.fc((x @ x.transpose(1, 2)).flatten(1))
+
+    with pytest.raises(BudamaError, match=r"^b cannot be pruned: .* does not end.*; .*pruning.ignore: \[b\]$"):
+        prune(Squared().eval())
+    pruned = prune(Squared().eval(), ignore=["b"])
+    assert (pruned.model.a.out_channels, pruned.model.b.out_channels) == (4, 16)
+
+
+def test_attention_over_neighbouring_channels_keeps_the_width_of_its_block():
+    """timm's ECA: a convolution that runs over the channels."""
+    described = {"source": "timm", "name": "ecaresnet26t", "weights": None, "arguments": {}}
+    pruned = prune(models.build(described, 10, (3, 64, 64), weights=False).eval(), shape=(3, 64, 64), classes=10)
+    layers = {layer["name"]: (layer["before"], layer["after"]) for layer in pruned.layers}
+    assert layers["layer4.1.conv2"] == (512, 256)
+    assert {layer["reason"] for layer in pruned.whole} <= {"map", "single"}
+    assert "layer4.1.conv3" in {layer["name"] for layer in pruned.whole}

@@ -1,0 +1,67 @@
+"""Torch-Pruning's search for the layers that share channels, with an end.
+
+The search passes lists of channel indices from layer to layer. Where a model lays channels along another axis (a
+convolution over channels, a product of a map with its own transpose) each pass yields a new list, and the library goes
+on until memory is gone. The limits count what the search holds, so that they are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from budama.slow_imports import without
+
+with without("timm"):  # as in `dependency`
+    from torch_pruning.dependency import graph as library
+
+STEPS = 20_000  # layers and operations that one search passes; the largest of docs/models.md stay below 2,000
+INDICES = 5_000_000  # channel indices in the lists of one search: 0.5 GB
+
+
+class Endless(Exception):
+    """A search went past a limit. `reached`: (dependency, channel indices), in its order."""
+
+    def __init__(self, reached: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+        super().__init__("the search for the layers that share these channels does not end")
+        self.reached = reached
+
+
+def group(graph: library.DependencyGraph, layer: nn.Module, widest: int) -> library.Group:
+    """The group of all output channels of `layer`. `widest`: channels of the model's widest layer.
+
+    Raises Endless where a list names more channels than any layer has, or the search is too long or too large.
+    """
+    pruner = graph.get_pruner_of_module(layer)
+    channels = list(range(pruner.get_out_channels(layer)))
+    with _limits(widest):
+        return graph.get_pruning_group(layer, pruner.prune_out_channels, channels)
+
+
+@contextmanager
+def _limits(widest: int) -> Iterator[None]:
+    """Groups that the library makes meanwhile count what is put into them."""
+
+    class Limited(library.Group):
+        def __init__(self) -> None:
+            super().__init__()
+            self.indices = 0
+            self.counted: set[int] = set()
+
+        def add_dep(self, dep: Any, idxs: Any) -> None:
+            super().add_dep(dep, idxs)
+            if id(idxs) not in self.counted:  # operations that move no channel hand on the same list
+                self.counted.add(id(idxs))
+                self.indices += len(idxs)
+            if len(idxs) > widest or len(self) > STEPS or self.indices > INDICES:
+                raise Endless(self.items)
+
+    own = library.Group
+    library.Group = Limited
+    try:
+        yield
+    finally:
+        library.Group = own
