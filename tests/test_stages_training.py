@@ -58,9 +58,10 @@ def baseline(dataset, tmp_path_factory):
 def command(stage, out, dataset, launcher=PYTHON, model=None, teacher=None, **changes):
     """The command line of a stage, as Snakemake makes it."""
     train, out = {**TRAIN, **changes}, Path(out)
+    tried = {"tried": True} if train.pop("tried", False) else {}
     settings = {"seed": 0, "train": train, "model": BASELINE, "augment": "auto"}
     if stage == "finetune":
-        settings = {"seed": 0, "finetune": train, "method": "wanda"}
+        settings = {"seed": 0, "finetune": train, "method": "wanda", **tried}
     arguments = ["--spec", json.dumps({"settings": settings, "code": "…"}), "--dataset", dataset, "--threads", "1"]
     arguments += ["--output", out / "model", "--metrics", out / "metrics.json", "--history", out / "history.csv"]
     arguments += ["--model", model] if model else []
@@ -224,6 +225,16 @@ def test_every_process_has_the_same_channels_and_the_same_tensors(baseline, data
     alone, _ = every_rank.prune_and_train(dataset, baseline / "model", settings, torch.device("cpu"))
     assert (alone["kept"], alone["pruned"]) == (first["kept"], first["pruned"])
     assert first["history"][0] == pytest.approx(alone["history"][0], rel=1e-3)
+
+
+def test_a_rate_of_several_that_diverges_ends_on_all_processes_and_is_told(baseline, dataset, tmp_path):
+    """Each step makes the weights a hundred times larger; no worker waits for one that has seen it before it did."""
+    high = {"learning_rate": 100, "weight_decay": 1, "batch_size": 16, "epochs": 1, "tried": True}
+    finish(start("finetune", tmp_path, dataset, TORCHRUN, model=baseline / "model", **high))
+    metrics = files.read_json(tmp_path / "metrics.json")
+    assert metrics["status"] == "diverged"
+    assert "learning_rate is 100" in metrics["reason"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "metrics.json", "model"]
 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.long)])

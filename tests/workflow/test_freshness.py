@@ -94,6 +94,7 @@ TABLE = [
     ("title", put(SCENARIO, "title", "A small one"), AGGREGATE),
     ("finetune.epochs", put(SCENARIO, "finetune.epochs", 2), FINETUNE),
     ("finetune.learning_rate", put(SCENARIO, "finetune.learning_rate", 0.02), FINETUNE),
+    ("finetune.learning_rate: a list of the one", put(SCENARIO, "finetune.learning_rate", [0.01]), NOTHING),
     ("finetune.distill", put(SCENARIO, "finetune.distill", 0.5), FINETUNE),
     ("finetune: two values swapped", all_of(put(SCENARIO, "finetune.learning_rate", 0.9),
                                             put(SCENARIO, "finetune.momentum", 0.01)), FINETUNE),

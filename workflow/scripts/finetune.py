@@ -25,10 +25,12 @@ def main() -> None:
     manifest, progress = files.read_json(args.dataset), command_line.progress_folder(args)
 
     if isinstance(settings["finetune"]["learning_rate"], list):
-        from budama.training import choice
+        from budama.training import choice, distributed
 
         runs = choice.named(args.tried, settings["finetune"]["learning_rate"])
-        choice.keep_best(runs, args.output, args.metrics, args.history)
+        with distributed.job(command_line.device(args)):
+            if distributed.writes():
+                choice.keep_best(runs, args.output, args.metrics, args.history)
         return
 
     from budama.data.dataset import open_data

@@ -226,7 +226,8 @@ class _Loop:
         return batches(self.data, split, self.settings["batch_size"], **how, **share, **place)
 
     def _check(self, total: torch.Tensor, epoch: int) -> None:
-        if not math.isfinite(loss := total.item()):
+        loss = distributed.totals([total.item()], self.device)[0]  # so that all workers stop at the same step
+        if not math.isfinite(loss):
             raise self._diverged(epoch, loss)
 
     def _diverged(self, epoch: int, loss: float) -> Diverged:
