@@ -1,6 +1,7 @@
 """Layers that cannot be pruned are named with the reason, and nobody makes up for them."""
 
 import pytest
+import reports
 import small_nets
 import torch
 from test_pruning import prune
@@ -162,3 +163,18 @@ def test_attention_over_neighbouring_channels_keeps_the_width_of_its_block():
     assert layers["layer4.1.conv2"] == (512, 256)
     assert {layer["reason"] for layer in pruned.whole} <= {"map", "single"}
     assert "layer4.1.conv3" in {layer["name"] for layer in pruned.whole}
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("en", "conv2 (32): tied to the one channel of map; map (1): too few channels."),
+        ("tr", "conv2 (32): tek kanallı bir katmana bağlı: map; map (1): kanalı çok az."),
+    ],
+)
+def test_the_report_names_them(language, expected):
+    content = reports.sample()
+    pruned = prune(Attended(pooled=True).eval(), ratio=0.5)
+    for row in content["variants"]:
+        row["unpruned_layers"] = pruned.whole
+    assert expected in reports.said(content, code=language).replace(chr(92), "")

@@ -97,6 +97,21 @@ def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
 
 
 def _layers(results: Results) -> list[Section]:
+    blocks = [*_widths(results), *_unpruned(results)]
+    return [Section("layers", results.language.say("layers.title"), blocks)] if blocks else []
+
+
+def _unpruned(results: Results) -> list[Block]:
+    """The layers that no channel can be taken from, with the reason; the same for all methods."""
+    say = results.language.say
+    known = next((row["unpruned_layers"] for row in results.rows if row["unpruned_layers"]), None)
+    if not known:
+        return []
+    layers = [say("layers.stays", **layer) for layer in known]
+    return [Paragraph(say("layers.unpruned", layers=layers))]
+
+
+def _widths(results: Results) -> list[Block]:
     say, language = results.language.say, results.language
     rows = [(row, layers) for row in results.rows if (layers := row["layers"])]
     every = [layer for _, layers in rows for layer in layers]
@@ -117,7 +132,7 @@ def _layers(results: Results) -> list[Section]:
 
     alternative = _layers_alternative(results, rows)
     caption = _layers_caption(results, names, shares, identical=len(groups) == len(results.ratios) < len(rows))
-    return [Section("layers", say("layers.title"), [Figure("layers", title, caption, alternative, draw, wide=True)])]
+    return [Figure("layers", title, caption, alternative, draw, wide=True)]
 
 
 def _kept(layers: list[Layer], names: list[str]) -> list[float]:
