@@ -70,6 +70,10 @@ saved, loaded again and, as the last method left it, written as ONNX.
 - *Left out*: the layers that pruning named as standing in its way at a first attempt; `pruning.ignore` left them out at
   the second.
 
+Where layers share channels in a way that the search for them cannot end (second-order pooling: a map times its own
+transpose), it stops by count and names the layer to leave out with `pruning.ignore`. timm's `ecaresnet26t`, whose
+attention runs a convolution over the channels, is pruned inside its blocks; what that attention reads keeps its width.
+
 Other models of these families, and a class of your own, go the same way: [from a folder of images to the
 report](own_images.md). Before anything is trained, `snakemake results/scenarios/NAME/preview.json` says what a scenario
 gives."""
