@@ -40,7 +40,7 @@ def benchmark_row(label: str) -> dict:
     hits = drawn(label, TEST, SHARE[method])
     row = {
         "status": "ok", "reason": None, "accuracy_percent": 100 * hits.mean(), "correct": int(hits.sum()),
-        "images": TEST, "hits": packed(hits),
+        "images": TEST, "hits": packed(hits), "sha256": label,
         "parameters": 800, "size_mib": 0.8, "gmacs": 0.4, "layers": [],
     }  # fmt: skip
     if method == "baseline":
@@ -97,10 +97,10 @@ def measured(**changes) -> Measured:
             "controls": {"aa": {"ratio": 1.001, "interval": [0.998, 1.003], "within": True}},
             "rows": {label: benchmark_row(label) for label in ["baseline", *names]},
         },
-        "baseline_metrics": {"seed": 0, "epochs": 2, "selection_accuracy_percent": 95.5},
+        "baseline_metrics": {"seed": 0, "epochs": 2, "best_epoch": 2, "selection_accuracy_percent": 95.5},
         "baseline_history": table,
         "pruning": {label: pruning_of(label) for label in names},
-        "metrics": {label: {"status": "ok", "selection_accuracy_percent": 94.0} for label in names},
+        "metrics": {label: {"status": "ok", "best_epoch": 2, "selection_accuracy_percent": 94.0} for label in names},
         "histories": dict.fromkeys(names, table),
         "exports": {label: {"status": "ok", "formats": {"onnx": {"images": 64, "top1_equal": 64}}} for label in names},
     }  # fmt: skip

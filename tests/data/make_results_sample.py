@@ -32,7 +32,8 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         mended = 10.0 if method == "scratch" else 93.9 - 25 * ratio * (1 + loss)
         curve = [final + 0.4 - 4 * 0.5**e + rng.normal(0, 0.1) for e in range(1, 6)]
         seeds.append({"seed": seed, "accuracy_percent": final, "as_pruned_percent": round(pruned, 2),
-                      "reestimated_percent": round(mended, 2), "finetuned_percent": round(max(curve), 2)})  # fmt: skip
+                      "reestimated_percent": round(mended, 2), "finetuned_percent": round(max(curve), 2),
+                      "kept_epoch": 1 + int(np.argmax(curve)), "same_seeds": []})  # fmt: skip
         history.append({"seed": seed, "epochs": [
             {"epoch": e, "train_loss": round(0.5 * 0.7**e, 4), "selection_accuracy_percent": round(a, 2)}
             for e, a in enumerate(curve, 1)]})  # fmt: skip
@@ -73,7 +74,8 @@ def baseline() -> dict:
         "variant": "baseline", "method": None, "ratio": None, "status": "ok", "reason": None,
         "accuracy_percent": BASE["accuracy_percent"], "accuracy_interval": [93.03, 94.0], "accuracy_interval_over": "images",
         "accuracy_change_points": None, "change_interval": None, "retention_percent": None,
-        "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "finetuned_percent": 93.9}],
+        "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "finetuned_percent": 93.9,
+                   "kept_epoch": 29, "same_seeds": []}],
         "fate": None,
         "parameters": BASE["parameters"], "parameters_change_percent": None, "size_mib": BASE["size_mib"], "size_change_percent": None,
         "gmacs": BASE["gmacs"], "gmacs_change_percent": None, "channels_removed_percent": None, "ratio_used": None, "latency_ms": BASE["latency_ms"],

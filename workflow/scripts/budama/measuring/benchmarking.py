@@ -45,6 +45,7 @@ class Tested:
 
     label: str
     hits: np.ndarray  # bool [N]
+    sha256: str  # of its tensors
     shapes: tuple  # of its tensors, with their names
     cost: complexity.Complexity
     structure: str | None
@@ -64,6 +65,7 @@ class Tested:
             "correct": int(self.hits.sum()),
             "images": len(self.hits),
             "hits": packed(self.hits),
+            "sha256": self.sha256,
             **asdict(self.cost),
         }
 
@@ -107,21 +109,28 @@ def _test(folders: Mapping[str, Path], data: Data, device: torch.device) -> list
         hits = evaluate_together(group, test_batches(data, device, side_by_side(len(group), device)), device)
         for label, model in group.items():
             structure = _structure(label, folders[label], model) if label in timed else None
-            one = _tested(label, model, hits[label], structure, data, tested)
+            digest = checkpoint.structure(folders[label])["sha256"]
+            one = _tested(label, model, hits[label], digest, structure, data, tested)
             log(f"{label}: {one.accuracy_percent:.2f} % of {len(one.hits)} test images")
             tested.append(one)
     return tested
 
 
 def _tested(
-    label: str, model: nn.Module, hits: np.ndarray, structure: str | None, data: Data, before: Sequence[Tested]
+    label: str,
+    model: nn.Module,
+    hits: np.ndarray,
+    digest: str,
+    structure: str | None,
+    data: Data,
+    before: Sequence[Tested],
 ) -> Tested:
     """What is to be known of a model, looked up where one of those `before` it is alike."""
     shapes = tuple((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())
     alike = next((one.cost for one in before if one.shapes == shapes), None)
     cost = alike or complexity.measure(model, data.input_shape)
     timed_as = structure and next((one.label for one in before if one.structure == structure), label)
-    return Tested(label, hits, shapes, cost, structure, timed_as, model if timed_as == label else None)
+    return Tested(label, hits, digest, shapes, cost, structure, timed_as, model if timed_as == label else None)
 
 
 def evaluate_together(

@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from budama.reporting.row import Baseline, Control, Interval, Row, Unavailable
+from budama.reporting.row import Baseline, Control, Interval, Row, Seed, Unavailable
 from budama.significance.claims import AgainstOriginal, AgainstRandom, Comparison, Group
 
 
@@ -135,6 +135,7 @@ LATER: dict[type, dict[str, Any]] = {
     Pruning: {"cycles": None},
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,
+    Seed: {"kept_epoch": None, "same_seeds": []},
     Baseline: _ROW,
     Row: _ROW,
     Unavailable: _ROW,

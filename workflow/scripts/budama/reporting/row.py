@@ -8,13 +8,15 @@ Interval = list[float]  # low and high end; of 95 % where nothing else is said
 
 
 class Seed(TypedDict):
-    """One seed of a row. `accuracy_percent` is on the test images, the others are on the selection images."""
+    """A seed that gave a model of its own. `accuracy_percent` is on the test images, others on the selection images."""
 
     seed: int
     accuracy_percent: float
     as_pruned_percent: float | None
     reestimated_percent: float | None
     finetuned_percent: float | None
+    kept_epoch: int | None  # 0: training gained nothing, the model is as it was before it
+    same_seeds: list[int]  # that gave the same model, byte by byte, and are not rows of their own
 
 
 class Fate(TypedDict):

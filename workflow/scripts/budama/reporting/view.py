@@ -181,6 +181,11 @@ class Results:
         return next((one for one in self.content["against_original"] if one["variant"] == row["variant"]), None)
 
     @cached_property
+    def counted_seeds(self) -> int:
+        """How many seeds every variant has a model of its own of; 1 where nothing is known of seeds."""
+        return max(1, min([len(self.content["seeds"]), *(len(row["seeds"]) for row in self.rows)]))
+
+    @cached_property
     def of_models(self) -> bool:
         """Whether all that is claimed is claimed of single models: nothing was trained with several seeds."""
         claims: list[Claim] = [*self.content["comparisons"], *self.content["against_original"]]

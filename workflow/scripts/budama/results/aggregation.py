@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from budama.methods import METHODS
 from budama.networks import titles
-from budama.results import rates
+from budama.results import distinct, rates, warnings
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
@@ -37,7 +36,6 @@ COSTS: tuple[tuple[Cost, str], ...] = (("parameters", "parameters"), ("size_mib"
 LATENCY: tuple[LatencyKey, ...] = (
     *("batch_size", "median_ms", "p95_ms", "ratio", "ratio_interval", "precision", "undisturbed_percent"),
 )
-BUSY_PERCENT = 50  # fewer undisturbed calls than this are worth a warning
 
 
 def aggregate(measured: Measured) -> Content:
@@ -69,7 +67,7 @@ def aggregate(measured: Measured) -> Content:
         "against_original": against_original,
         "against_random": _against_random(measured),
         "controls": benchmark["controls"],
-        "warnings": [*measured.dataset["warnings"], *_warnings(measured, rows)],
+        "warnings": [*measured.dataset["warnings"], *warnings.of(measured, rows)],
         "environment": environment,
         "date": benchmark["environment"]["date"],
         "configuration": _configuration(measured),
@@ -78,12 +76,14 @@ def aggregate(measured: Measured) -> Content:
 
 def _baseline_row(measured: Measured) -> Baseline:
     own, metrics, hits = measured.benchmarked("baseline"), measured.baseline_metrics, measured.hits("baseline")
-    seed = {
+    seed: Seed = {
         "seed": metrics["seed"],
         "accuracy_percent": own["accuracy_percent"],
         "as_pruned_percent": None,
         "reestimated_percent": None,
         "finetuned_percent": metrics["selection_accuracy_percent"],
+        "kept_epoch": metrics["best_epoch"],
+        "same_seeds": [],
     }
     row = {
         **empty_row("baseline", None, None),
@@ -102,14 +102,15 @@ def _baseline_row(measured: Measured) -> Baseline:
 def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Row | Unavailable:
     name = variant["name"]
     empty = empty_row(name, variant["method"], variant["ratio"])
-    seeds = measured.measured_seeds(name)
+    groups = distinct.seeds(measured, name)
+    seeds = list(groups)
     if not seeds:
         reason = measured.benchmark["rows"][label_of(name, measured.seeds[0])]["reason"]
         return cast("Unavailable", {**empty, "status": "unavailable", "reason": reason})
     first = label_of(name, seeds[0])
     own, pruning = measured.benchmarked(first), measured.pruned(first)
     hits = np.mean([measured.hits(label_of(name, seed)) for seed in seeds], axis=0)
-    per_seed = [_seed_row(measured, name, seed) for seed in seeds]
+    per_seed = [_seed_row(measured, name, seed, same) for seed, same in groups.items()]
     accuracies = [row["accuracy_percent"] for row in per_seed]
     accuracy = float(np.mean(accuracies))
     classes, before = _per_class(hits, measured), baseline["per_class_accuracy_percent"] or []
@@ -131,7 +132,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
         "layers": pruning["layers"],
         "learning_rates": rates.of_variant(measured, name),
         "unpruned_layers": pruning.get("unpruned_layers"),
-        "history": _history({seed: measured.histories[label_of(name, seed)] for seed in seeds}),
+        "history": _history({seed: measured.histories[label_of(name, seed)] for seed in measured.measured_seeds(name)}),
         "per_class_change_points": [
             None if after is None or old is None else after - old for after, old in zip(classes, before)
         ],
@@ -140,7 +141,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
     return cast("Row", row)
 
 
-def _seed_row(measured: Measured, variant: str, seed: int) -> Seed:
+def _seed_row(measured: Measured, variant: str, seed: int, same: list[int]) -> Seed:
     label = label_of(variant, seed)
     selection = measured.pruned(label)["selection_accuracy_percent"]
     return {
@@ -149,6 +150,8 @@ def _seed_row(measured: Measured, variant: str, seed: int) -> Seed:
         "as_pruned_percent": selection["as_pruned"],
         "reestimated_percent": selection["reestimated"],
         "finetuned_percent": measured.trained(label)["selection_accuracy_percent"],
+        "kept_epoch": measured.trained(label)["best_epoch"],
+        "same_seeds": same,
     }
 
 
@@ -211,7 +214,7 @@ def _per_class(hits: np.ndarray, measured: Measured) -> list[float | None]:
 
 
 def _candidate(measured: Measured, row: Row) -> Candidate:
-    hits = {seed: measured.hits(label_of(row["variant"], seed)) for seed in measured.measured_seeds(row["variant"])}
+    hits = {seed: measured.hits(label_of(row["variant"], seed)) for seed in distinct.seeds(measured, row["variant"])}
     return Candidate(row["variant"], row["ratio"], row["accuracy_percent"], len(measured.labels), hits)
 
 
@@ -250,30 +253,6 @@ def _against_random(measured: Measured) -> list[AgainstRandom]:
 def _selection_hits(measured: Measured, variant: str, seed: int) -> np.ndarray:
     pruning = measured.pruned(label_of(variant, seed))
     return unpacked(pruning["selection_hits"]["reestimated"], pruning["selection_images"])
-
-
-def _warnings(measured: Measured, rows: list[Row | Unavailable]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    asked = math.prod(measured.settings["calibration"][key] for key in ("batches", "batch_size"))
-    if asked > measured.dataset["counts"]["train"]:
-        found.append({"code": "few_calibration_images", "asked": asked, "images": measured.calibration_images})
-    if len(measured.seeds) == 1 and measured.settings["finetune"]["epochs"] > 0:
-        found.append({"code": "single_seed", "seed": measured.seeds[0]})
-    found += [
-        {"code": "unavailable", "variant": row["variant"], "reason": row["reason"]}
-        for row in rows
-        if row["status"] == "unavailable"
-    ]
-    control = measured.benchmark["controls"]["aa"]
-    if control and not control["within"]:
-        found.append({"code": "timing_noise", "ratio": control["ratio"], "interval": control["interval"]})
-    threads, asked = measured.benchmark["threads"], measured.benchmark["threads_asked"]
-    if threads < asked:
-        found.append({"code": "fewer_threads", "threads": threads, "asked": asked})
-    shares = [row["latency"]["undisturbed_percent"] for row in rows if row["latency"]]
-    if shares and np.median(shares) < BUSY_PERCENT:
-        found.append({"code": "busy_machine", "undisturbed_percent": float(np.median(shares))})
-    return found
 
 
 def _model(measured: Measured) -> Model:

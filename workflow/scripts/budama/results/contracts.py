@@ -125,6 +125,7 @@ class Benchmarked(TypedDict):
     correct: int
     images: int
     hits: str
+    sha256: NotRequired[str]  # of its tensors; earlier versions have none
     parameters: int
     size_mib: float
     gmacs: float

@@ -49,7 +49,7 @@ def compare(candidates: Sequence[Candidate]) -> list[Comparison]:
         known = _moments(own)
         pairs = list(combinations(own, 2))
         for (a, b), claim in zip(pairs, _judged([_pair(a, b, own, known) for a, b in pairs])):
-            if min(len(a.hits), len(b.hits)) < 2:
+            if len(set(a.hits) & set(b.hits)) < 2:
                 claim["of"] = "models"
             found.append({"a": a.name, "b": b.name, "ratio": ratio, **claim})
     return found

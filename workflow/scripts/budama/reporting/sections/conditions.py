@@ -44,6 +44,8 @@ def _warning(results: Results, code: str, entry: dict) -> Inline:
         row = next((row for row in results.unavailable if row["variant"] == entry["variant"]), None)
         name = results.short(row) if row else entry["variant"]
         return say("warnings.unavailable", name=name, reason=results.reason(entry["reason"]))
+    if named := entry.get("variants"):
+        values["variants"] = [results.with_ratio(row) for row in results.rows if row["variant"] in named]
     number = next((v for v in values.values() if isinstance(v, int | float) and not isinstance(v, bool)), None)
     if results.language.has(f"warnings.{code}"):
         return say(f"warnings.{code}", **({"count": number, "images": results.dataset["counts"]["test"]} | values))

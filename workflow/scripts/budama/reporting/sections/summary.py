@@ -167,7 +167,7 @@ def _size(results: Results, rows: list[Row]) -> Inline:
 
 
 def _sure(results: Results) -> Inline:
-    seeds, images = len(results.content["seeds"]), results.dataset["counts"]["test"]
+    seeds, images = results.counted_seeds, results.dataset["counts"]["test"]
     kind = "recorded" if results.recorded else "seeds" if seeds > 1 and images else "single"
     return results.language.say(f"summary.sure.{kind}", seeds=seeds, images=images)
 
@@ -234,6 +234,6 @@ def _size_tile(results: Results, rows: list[Row]) -> Tile:
 
 
 def _sure_tile(results: Results) -> Tile:
-    say, images, seeds = results.language.say, results.dataset["counts"]["test"], len(results.content["seeds"])
-    value = say("summary.tiles.recorded") if results.recorded else say("summary.tiles.seeds", seeds=max(seeds, 1))
+    say, images, seeds = results.language.say, results.dataset["counts"]["test"], results.counted_seeds
+    value = say("summary.tiles.recorded") if results.recorded else say("summary.tiles.seeds", seeds=seeds)
     return Tile(say("summary.tiles.sure"), value, say("summary.tiles.images", images=images) if images else data(""))

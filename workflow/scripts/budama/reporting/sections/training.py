@@ -89,8 +89,25 @@ def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
         if steps:
             mean = sum(steps) / len(steps)
             kind = "equal" if abs(mean) < 0.05 else direction(mean)
+            if later == "finetuned" and (kept := _runs_kept(rows)):
+                sentences.append(say("fate.caption.kept", **kept))
+                continue
             sentences.append(say(f"fate.caption.{later}.{kind}", change=abs(mean)))
     return Inline(" ".join(sentences))
+
+
+def _runs_kept(rows: list[tuple[Row, Fate]]) -> dict[str, float] | None:
+    """How many fine-tuning runs kept an epoch, of how many, and what these gained on average; None where all did."""
+    runs = [one for row, _ in rows for one in row["seeds"] for _ in (one["seed"], *one["same_seeds"])]
+    kept = [one for one in runs if one["kept_epoch"] != 0]
+    if len(kept) == len(runs):
+        return None
+    gains = [
+        after - before
+        for one in kept
+        if (after := one["finetuned_percent"]) is not None and (before := one["reestimated_percent"]) is not None
+    ]
+    return {"kept": len(kept), "runs": len(runs), "change": float(np.mean(gains)) if gains else 0.0}
 
 
 # Layer by layer -------------------------------------------------------------------------------------------------------
