@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from budama.errors import BudamaError
 from budama.measuring import complexity
 from budama.networks import models
 from budama.pruning import pruner
@@ -109,25 +108,62 @@ def test_shared_weights_count_once():
     assert complexity.measure(model, (3, 2, 2)).parameters == 12 * 12 + 24
 
 
-class Counted(nn.Conv2d):
+class Twice(nn.Conv2d):
     """A convolution that does twice the work of its name."""
 
     def forward(self, images):
         return super().forward(images) + super().forward(images)
 
 
-Counted.__name__ = "Conv2d"
+def test_a_difference_that_no_bias_explains_is_told_and_stops_nothing(capsys):
+    model = nn.Sequential(Twice(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    complexity._warn.cache_clear()
+    for _ in range(2):
+        assert complexity.measure(model, (3, 4, 4)).conv_linear_gmacs == 2 * 3 * 4 * 16 / 1e9
+    told = capsys.readouterr().err
+    assert told.count("warning: the layer 0 has 256 operations by ptflops, 384 by torch.utils.flop_counter") == 1
 
 
-def test_a_difference_that_no_bias_explains_is_an_error(monkeypatch):
-    model = nn.Sequential(Counted(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    complexity.measure(
-        model, (3, 4, 4)
-    )  # ptflops does not know the class: its products are `uncounted`, nothing is wrong
-    engine = complexity._engine()
-    monkeypatch.setitem(engine.MODULES_MAPPING, Counted, engine.MODULES_MAPPING[nn.Conv2d])
-    with pytest.raises(BudamaError, match="the difference is not its bias"):
-        complexity.measure(model, (3, 4, 4))
+class Own(nn.Conv2d):
+    """A user's class, which does what its parent does."""
+
+
+def test_a_layer_of_a_users_own_class_costs_what_its_parent_costs():
+    costs = []
+    for kind in (nn.Conv2d, Own):
+        model = nn.Sequential(kind(3, 4, 3), nn.ReLU(), kind(4, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        costs.append(complexity.measure(model, (3, 8, 8)))
+    assert costs[0] == costs[1]
+    assert [layer["gmacs"] for layer in costs[1].layers] == [layer["gmacs"] for layer in costs[0].layers]
+    assert Own not in complexity._engine().MODULES_MAPPING
+
+
+def test_a_model_of_own_layers_is_pruned_to_a_share_of_its_operations():
+    model = nn.Sequential(
+        Own(3, 16, 3), nn.ReLU(), Own(16, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)
+    )
+    found = pruner.prune(model.eval(), (3, 12, 12), 5, "magnitude", {"ratio": 0.3, "match": "macs"})
+    assert found.achieved["macs"] == pytest.approx(0.3, abs=0.005)
+
+
+class Attending(nn.Module):
+    """Attention whose operations the two counters count differently, and a learnt product."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.attend, self.head = nn.Conv2d(1, 16, 3, 2, 1), nn.MultiheadAttention(16, 4), nn.Linear(16, 5)
+        self.matrix = nn.Parameter(torch.randn(16, 16))
+
+    def forward(self, images):
+        tokens = self.conv(images).flatten(2).permute(2, 0, 1)
+        tokens = tokens + self.attend(tokens, tokens, tokens, need_weights=False)[0]
+        mean = tokens.mean(0)
+        return self.head(torch.addmm(mean, mean, self.matrix))
+
+
+def test_attention_and_a_learnt_product_are_measured():
+    measured = complexity.measure(Attending().eval(), (1, 8, 8))
+    assert measured.gmacs >= measured.conv_linear_gmacs > 0
 
 
 def test_measuring_a_model_of_budama_needs_no_torchvision():

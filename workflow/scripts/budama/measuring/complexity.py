@@ -2,13 +2,14 @@
 
 The operations are those of ptflops' `pytorch` backend, the convention of the tables that budama is compared with. It
 also counts biases, normalisation, pooling and activations, and it is checked against torch's own counter, which sees
-convolutions and matrix products alone: their numbers must be equal, layer by layer.
+convolutions and matrix products alone: where their numbers differ, layer by layer, a warning gives both.
 """
 
 import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -16,8 +17,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from budama.errors import BudamaError
 from budama.networks import copies
+from budama.progress import log
 from budama.slow_imports import without, without_compiler
 
 LARGE = 2e9  # operations: a pass takes longer than importing (1 s) what torch computes shapes without storage with
@@ -46,16 +47,14 @@ class Complexity:
 def measure(model: nn.Module, input_shape) -> Complexity:
     """Complexity of `model` for one image of `input_shape` (C, H, W). The model is left as it is: a copy is measured.
 
-    Raises BudamaError where ptflops and torch.utils.flop_counter disagree about a layer.
+    Where ptflops and torch.utils.flop_counter disagree, the log says so once, and `gmacs` is ptflops' number.
     """
     counted, elementwise, products, layers = _ptflops(copies.sharing_tensors(model).eval(), _images(model, input_shape))
     by_layer, total = _torch_counts(model, input_shape, weightless=counted > LARGE)
     functional = total - sum(_checked(layer, by_layer.get(name, 0), name) for name, layer in layers.items())
     if products > functional:
-        raise BudamaError(
-            f"ptflops counts {products} operations in functional matrix products, torch.utils.flop_counter {functional}"
-        )
-    uncounted = functional - products
+        _warn(f"functional matrix products have {products} operations by ptflops, {functional}")
+    uncounted = max(0, functional - products)
     macs = counted + elementwise + products + uncounted
     return Complexity(
         parameters=_parameters(model),
@@ -130,6 +129,8 @@ def _ptflops(model: Any, images: torch.Tensor) -> tuple[int, int, int, dict[str,
 
         return record
 
+    subclasses = _subclasses(model, engine)
+    engine.MODULES_MAPPING.update(subclasses)
     tensor_ops = dict(engine.TENSOR_OPS_MAPPING)
     additive = (torch.mul, torch.Tensor.mul, torch.add, torch.Tensor.add)
     for operation, handler in tensor_ops.items():
@@ -148,7 +149,20 @@ def _ptflops(model: Any, images: torch.Tensor) -> tuple[int, int, int, dict[str,
         engine.unpatch_functional()
         engine.unpatch_tensor_ops()
         engine.TENSOR_OPS_MAPPING.update(tensor_ops)
+        for kind in subclasses:
+            del engine.MODULES_MAPPING[kind]
     return int(counted), sum(map(int, elementwise)), sum(products), layers
+
+
+def _subclasses(model: nn.Module, engine) -> dict[type, Any]:
+    """What counts the convolutions and linear layers of a user's own class: ptflops knows torch's classes alone."""
+    found = {}
+    for kind in {type(module) for module in model.modules()} - set(engine.MODULES_MAPPING):
+        if issubclass(kind, nn.modules.conv._ConvNd | nn.Linear):
+            base = next((one for one in kind.__mro__ if one in engine.MODULES_MAPPING), None)
+            if base is not None:
+                found[kind] = engine.MODULES_MAPPING[base]
+    return found
 
 
 def _counted_layers(module: Any, engine, prefix: str = "") -> Iterator[tuple[str, dict]]:
@@ -197,8 +211,11 @@ def _checked(layer: dict, torch_macs: int, name: str) -> int:
         inside = prod(module.weight.shape[1:])
         agrees = surplus == (per_output // inside * outputs if module.bias is not None else 0)
     if not agrees:
-        raise BudamaError(
-            f"the layer {name or type(module).__name__} has {torch_macs} operations by torch.utils.flop_counter, "
-            f"{ptflops_macs} by ptflops: the difference is not its bias"
-        )
+        _warn(f"the layer {name or type(module).__name__} has {ptflops_macs} operations by ptflops, {torch_macs}")
     return torch_macs
+
+
+@cache
+def _warn(counts: str) -> None:
+    """Tell a disagreement of the two counters, once."""
+    log(f"warning: {counts} by torch.utils.flop_counter; reports have ptflops' number")
