@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-CONSUMERS = (_ConvNd, nn.Linear, nn.MultiheadAttention)
+READERS = (_ConvNd, nn.Linear)
+CONSUMERS = (*READERS, nn.MultiheadAttention)
 
 
 def is_depthwise(module: nn.Module) -> bool:
@@ -101,3 +102,14 @@ def scale_inputs(module: Any, scale: Tensor) -> None:
     else:
         grouped = _grouped(weight, module.groups)
         weight.copy_((grouped * scale.view(module.groups, 1, -1, 1)).reshape(weight.shape))
+
+
+def scale_outputs(module: Any, name: str, scale: Tensor) -> None:
+    """Multiply what parameter `name` ("weight" or "bias") gives to output channel c by `scale[c]`, in place."""
+    value = getattr(module, name).data
+    scale = scale.to(value)
+    if name == "weight" and isinstance(module, _ConvNd) and module.transposed:
+        grouped = _grouped(value, module.groups)
+        value.copy_((grouped * scale.view(module.groups, 1, -1, 1)).reshape(value.shape))
+    else:
+        value.mul_(scale.view(-1, *[1] * (value.ndim - 1)))

@@ -47,7 +47,8 @@ class Record:
     """What pruning did so far.
 
     `kept` and `kept_inputs`: for every layer that changed, the output (input) channels of the original that it still
-    has. `cuts`: the root channels that groups lost, by the groups' names, in their order.
+    has; `kept` has parameters that are in no layer, too. `cuts`: the root channels that groups lost, by the groups'
+    names, in their order.
     """
 
     kept: dict[str, list[int]] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class WorkingCopy:
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            self._blame(error)
+            self._blame(error, removals)
 
     def replayed(self, model: nn.Module) -> WorkingCopy:
         """Another model of the same architecture, without the channels that are gone here."""
@@ -99,7 +100,8 @@ class WorkingCopy:
         smaller._cut(idxs)
         original, images = self.original, self.original.images
         verification.check_forward(smaller.model, images, original.classes)
-        verification.check_equivalent(original.model, smaller.model, smaller.record.kept_inputs, images)
+        record = smaller.record
+        verification.check_equivalent(original.model, smaller.model, record.kept, record.kept_inputs, images)
         return smaller
 
     def _cut(self, idxs: Mapping[str, list[int]]) -> None:
@@ -114,29 +116,46 @@ class WorkingCopy:
         self.groups = self.graph.groups()
 
     def _note(self, part) -> None:
-        """Record which channels of the layers of `part` stay."""
+        """Record which channels of the layers and free parameters of `part` stay."""
         for item in part:
             name = self.graph.names.get(item.dep.target.module)
+            if isinstance(item.dep.target.module, nn.Parameter):
+                self._note_parameter(item)
+                continue
             for side, book in ("out", self.record.kept), ("in", self.record.kept_inputs):
                 if name is not None and self.graph.prunes(item.dep.handler, side):
                     width = channels.width(item.dep.target.module, side)
                     gone = set(item.idxs)
                     book[name] = [c for i, c in enumerate(book.get(name, range(width))) if i not in gone]
 
-    def _blame(self, error: Exception) -> NoReturn:
+    def _note_parameter(self, item) -> None:
+        parameter, gone = item.dep.target.module, set(item.idxs)
+        name, width = self.graph.traced._param_to_name[parameter], parameter.shape[item.dep.target.pruning_dim]
+        book = self.record.kept.get(name, range(width))
+        self.record.kept[name] = [c for i, c in enumerate(book) if i not in gone]
+
+    def _blame(self, error: Exception, removals: Sequence[selection.Removal]) -> NoReturn:
         """Find the groups that cannot be pruned even on their own, and name them."""
-        culprits = []
+        culprits, touched = [], {self.groups[removal.group].name for removal in removals}
         for index, group in enumerate(self.groups):
             block = group.size // group.repeats
-            alone = selection.Removal(index, tuple(range(0, group.size, block)), 0.0)
-            try:
-                self._verified_without([alone])
-            except Exception:
+            one = selection.Removal(index, tuple(range(0, group.size, block)), 0.0)
+            asked = [removal for removal in removals if removal.group == index]
+            if not all(self._works_without(alone) for alone in ([one], asked) if alone):
                 culprits.append(group.name)
-            gc.collect()  # a dependency graph is full of cycles: without this, every trial's copy of the model stays
-        if not culprits:
+        if not culprits and not isinstance(error, verification.Different):
             raise BudamaError(f"the pruned model does not work: {' '.join(str(error).split())[:300]}") from error
+        named = ", ".join(culprits or [group.name for group in self.groups if group.name in touched])
         raise BudamaError(
-            f"{', '.join(culprits)} cannot be pruned: the channels pass through an operation that the dependency graph "
-            f"does not follow; leave them out with pruning.ignore: [{', '.join(culprits)}]"
+            f"{named} cannot be pruned{'' if culprits else ' together'}: the channels pass through an operation that "
+            f"the dependency graph does not follow; leave them out with pruning.ignore: [{named}]"
         ) from error
+
+    def _works_without(self, removals: Sequence[selection.Removal]) -> bool:
+        try:
+            self._verified_without(removals)
+        except Exception:
+            return False
+        finally:
+            gc.collect()  # a dependency graph is full of cycles: without this, every trial's copy of the model stays
+        return True
