@@ -109,6 +109,20 @@ def test_the_best_epoch_is_kept_and_its_weights_are_copies(data):
     assert (outcome.accuracy_percent, outcome.loss) == pytest.approx((accuracies[best], losses[best]), rel=1e-6)
 
 
+class WithAuxiliaryHead(Net):
+    """Gives `(logits, aux)` in training, as GoogLeNet does."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, torch.zeros_like(logits)) if self.training else logits
+
+
+def test_of_several_outputs_the_first_is_trained(data):
+    plain, _ = run(data, epochs=1)
+    other, _ = run(data, WithAuxiliaryHead(), epochs=1)
+    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), other.state_dict().values()))
+
+
 def test_no_epochs_keep_the_weights_as_they_are(data):
     fresh = Net().eval()
     model, result = run(data, epochs=0)

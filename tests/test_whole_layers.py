@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from budama.errors import BudamaError
 from budama.networks import models
+from budama.pruning import pruner
 
 
 class Chain(nn.Module):
@@ -178,3 +179,49 @@ def test_the_report_names_them(language, expected):
     for row in content["variants"]:
         row["unpruned_layers"] = pruned.whole
     assert expected in reports.said(content, code=language).replace(chr(92), "")
+
+
+class Recurrent(nn.Module):
+    """A convolutional network that reads its features with an LSTM."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding=1)
+        self.reads, self.head = nn.LSTM(16, 12, batch_first=True), nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = self.second(self.first(x).relu()).relu()
+        return self.head(self.reads(x.flatten(2).transpose(1, 2))[0].mean(1))
+
+
+def test_a_layer_that_a_recurrent_one_reads_is_named_and_the_rest_is_pruned():
+    model = Recurrent().eval()
+    with pytest.raises(
+        BudamaError, match=r"^second cannot be pruned: its channels reach reads, .*\(LSTM\).*pruning.ignore"
+    ) as error:
+        pruner.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5})
+    assert len(error.value.lines) == 1
+    found = pruner.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5, "ignore": ["second"]})
+    assert (found.model.first.out_channels, found.model.second.out_channels) == (8, 16)
+
+
+class Auxiliary(nn.Module):
+    """A head that is called in training alone, defined after the one that gives the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding=1)
+        self.head, self.aux = nn.Linear(16, 10), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.second(self.first(x).relu()).relu().mean((2, 3))
+        return (self.head(x), self.aux(x)) if self.training else self.head(x)
+
+
+def test_a_layer_that_a_head_of_training_alone_reads_is_named():
+    model = Auxiliary().eval()
+    with pytest.raises(BudamaError, match=r"^second cannot be pruned.*pruning.ignore: \[second\]"):
+        pruner.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5})
+    found = pruner.prune(model, (1, 8, 8), 10, "magnitude", {"ratio": 0.5, "ignore": ["second"]})
+    assert (found.model.first.out_channels, found.model.head.out_features) == (8, 10)
+    assert [len(out) for out in found.model.train()(torch.zeros(2, 1, 8, 8))] == [2, 2]

@@ -91,6 +91,14 @@ def width(module: Any, side: str) -> int:
     return module.weight.shape[-1]
 
 
+def has_width(module: Any) -> bool:
+    """Whether this is a layer of which the number of channels is known; of a recurrent one it is not."""
+    try:
+        return isinstance(width(module, "out"), int)
+    except AttributeError:
+        return False
+
+
 def scale_inputs(module: Any, scale: Tensor) -> None:
     """Multiply the weights that consume input channel c by `scale[c]`, in place (convolutions and linear layers)."""
     weight = module.weight.data

@@ -191,6 +191,10 @@ class Graph:
         parts, size = tuple(members(traced)), len(traced[0].idxs)
         repeats, obstacle = 1, None
         for member in parts:
+            if member.axis is None and not channels.has_width(member.module):
+                kind = type(member.module).__name__
+                obstacle = obstacle or f"its channels reach {member.name}, whose kind ({kind}) pruning does not know"
+                continue
             blocks = self.blocks(member)
             beyond = int(member.idxs.max()) >= _width(member)
             if member.module in self.single and (beyond or (member.role == "in" and _width(member) == 1 < size)):

@@ -16,14 +16,17 @@ from budama.errors import BudamaError, did_you_mean
 from budama.networks import models
 
 
-def ignored(model: nn.Module, patterns: Iterable[str] | None, classes: int) -> list[nn.Module]:
-    """Modules that a user leaves out of pruning, and what gives the logits of the `classes`.
+def ignored(
+    model: nn.Module, patterns: Iterable[str] | None, classes: int, heads: Iterable[str] = ()
+) -> list[nn.Module]:
+    """Modules that a user leaves out of pruning, and what gives the logits of the `classes`: `heads`, where a pass
+    showed them (`outputs.giving`), and what bears the classifier's name or place.
 
     `patterns` are dotted names (`layer1.0.conv1`) or wildcards (`layer1.*`, `*.downsample*`); a name stands for all
     that is below it. A pattern that matches nothing is a BudamaError with the nearest names.
     """
     modules = dict(model.named_modules())
-    chosen = dict.fromkeys(models.classifiers(model, classes))
+    chosen = dict.fromkeys([*models.classifiers(model, classes), *heads])
     for pattern in patterns or ():
         matches = [name for name in modules if name and (name == pattern or fnmatch.fnmatchcase(name, pattern))]
         if not matches:

@@ -142,8 +142,8 @@ def _removals(
 def _whole(unpruned: WorkingCopy) -> tuple[list[Whole], int]:
     """The layers that nothing can be taken from, and how many channels these have."""
     model, original = unpruned.model, unpruned.original
-    outputs = models.classifiers(model, original.classes)
-    chosen = prunability.ignored(model, original.ignore, original.classes)
+    outputs = [*models.classifiers(model, original.classes), *original.heads]
+    chosen = prunability.ignored(model, original.ignore, original.classes, original.heads)
     by_user = [module for module in chosen if unpruned.graph.names[module] not in outputs]
     return unprunable.found(unpruned.graph, unpruned.groups, by_user, outputs)
 

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from budama.errors import BudamaError
+from budama.errors import BudamaError, one_line
 from budama.networks import outputs
 from budama.pruning import silencing
 
@@ -30,6 +30,20 @@ def check_forward(model: nn.Module, images: Tensor, classes: int) -> Tensor:
         shape = list(logits.shape)
         raise BudamaError(f"the pruned model gives {shape} for {len(images)} images, not {classes} classes")
     return logits
+
+
+@torch.no_grad()
+def check_training(original: nn.Module, pruned: nn.Module, images: Tensor) -> None:
+    """A model may call more layers in training (auxiliary heads), which the dependency graph did not see."""
+    for model in original, pruned:
+        copied = copy.deepcopy(model).train()
+        try:
+            with torch.random.fork_rng(devices=[]):  # dropout draws
+                copied(images)
+        except Exception as error:
+            if model is original:
+                return  # it cannot be trained with these images, pruned or not
+            raise Different(f"the pruned model does not work in training: {one_line(error)}") from error
 
 
 @torch.no_grad()

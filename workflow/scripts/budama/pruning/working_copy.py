@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from budama.errors import BudamaError
 from budama.measuring import complexity
-from budama.networks import models
+from budama.networks import models, modes, outputs
 from budama.pruning import channels, prunability, selection, verification
 from budama.pruning.dependency import Graph
 
@@ -23,19 +23,22 @@ from budama.pruning.dependency import Graph
 class Original:
     """The unpruned model, and what every copy of it is tried with.
 
-    `images`: two, `[2, C, H, W]`. `ignore`: patterns of the layers that a user leaves out of pruning.
+    `images`: two, `[2, C, H, W]`. `ignore`: patterns of the layers that a user leaves out of pruning. `heads`: the
+    layers whose output is the logits.
     """
 
     model: nn.Module
     classes: int
     images: Tensor
     ignore: Sequence[str] = ()
+    heads: Sequence[str] = ()
 
     @classmethod
     def of(cls, model: nn.Module, input_shape, classes: int, ignore: Sequence[str]) -> Original:
         """`model` with images of `input_shape` (C, H, W), on its device and in its precision."""
         images = models.example_input(tuple(input_shape), batch=2).to(next(model.parameters()))
-        return cls(model, classes, images, ignore)
+        with modes.evaluation(model):
+            return cls(model, classes, images, ignore, outputs.giving(model, images))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -61,7 +64,7 @@ class WorkingCopy:
 
     def __init__(self, model: nn.Module, original: Original, record: Record | None = None) -> None:
         self.model, self.original, self.record = model, original, record or Record()
-        ignored = prunability.ignored(model, original.ignore, original.classes)
+        ignored = prunability.ignored(model, original.ignore, original.classes, original.heads)
         self.graph = Graph(model, original.images[:1], ignored, prunability.pruning_hints(model))
         self.groups = self.graph.groups()
 
@@ -100,6 +103,7 @@ class WorkingCopy:
         smaller._cut(idxs)
         original, images = self.original, self.original.images
         verification.check_forward(smaller.model, images, original.classes)
+        verification.check_training(original.model, smaller.model, images)
         record = smaller.record
         verification.check_equivalent(original.model, smaller.model, record.kept, record.kept_inputs, images)
         return smaller

@@ -9,7 +9,7 @@ from torch import nn
 
 from budama.errors import BudamaError
 from budama.measuring.precision import autocast, resolve
-from budama.networks import gradients
+from budama.networks import gradients, outputs
 from budama.progress import log
 from budama.training import distributed
 from budama.training.optimisation import Optimizer, loss_sum
@@ -63,8 +63,8 @@ class Stepper:
             with self.trained.no_sync() if goes_on else nullcontext(), self.exact:
                 with autocast(self.precision, self.device):
                     with torch.no_grad():
-                        targets = self.teacher(part) if self.teacher else None
-                    logits = self.trained(part)
+                        targets = outputs.logits(self.teacher(part)) if self.teacher else None
+                    logits = outputs.logits(self.trained(part))
                 loss = loss_sum(logits, part_labels, self.settings, targets)
                 (loss * (distributed.world() / whole)).backward()  # the workers' gradients are averaged
             total += loss.detach()
