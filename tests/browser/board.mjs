@@ -17,6 +17,7 @@ const state = () => board.evaluate((b) => ({
   rows: [...b.querySelectorAll("tbody tr")].map((row) => [...row.cells].slice(0, 3).map((cell) => cell.innerText)),
   count: b.querySelector("[data-count]").textContent, points: b.querySelectorAll(".points path").length, best: b.querySelector("[data-best]").textContent,
   told: b.querySelector("[data-told]").textContent, unknown: b.querySelector("[data-unknown]").hidden ? "" : b.querySelector("[data-unknown]").textContent }));
+const drawn = () => page.waitForTimeout(500); // the figure waits for a pause in typing
 const choose = (name, option) => board.locator(`[data-choose=${name}]`).selectOption(option);
 
 const label = await board.locator("[data-choose=group] option").evaluateAll((options, start) => options.find((o) => o.text.startsWith(start))?.value, group);
@@ -31,9 +32,11 @@ await choose("cost", "gmacs");
 await board.locator("[data-limit]").fill("3.2");
 found.limited = await state();
 await board.locator("[data-loss]").fill("1.5");
+await drawn();
 found.cheapest = await state();
 await board.locator("[data-limit]").fill("");
 await board.locator("[data-loss]").fill("");
+await drawn();
 const method = board.locator("[data-legend=method] button").first();
 found.hiding = await method.textContent();
 await method.press("Enter");

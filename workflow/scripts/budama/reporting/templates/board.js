@@ -5,7 +5,7 @@
   if (!board) return;
   const read = (name) => JSON.parse(board.querySelector(`[data-${name}]`).textContent);
   const { rows, groups, pairs, locale } = read("rows"), words = read("words");
-  const AT_ONCE = 200, WIDTH = 760, HEIGHT = 430, LEFT = 64, RIGHT = 18, TOP = 16, BOTTOM = 54;
+  const AT_ONCE = 100, SOON = 150, WIDTH = 760, HEIGHT = 430, LEFT = 64, RIGHT = 18, TOP = 16, BOTTOM = 54;
   const choose = Object.fromEntries([...board.querySelectorAll("[data-choose]")].map((s) => [s.dataset.choose, s]));
   const [plot, svg, legend, told, best, unknown, more, none, count, limit, loss, text] = ["plot", "figure", "legend", "told", "best", "unknown", "more", "none", "count", "limit", "loss"]
     .map((name) => board.querySelector(`[data-${name}]`)).concat(board.querySelector("input[type=search]"));
@@ -13,8 +13,9 @@
   const hidden = { method: new Set(), scenario: new Set() };
   const collator = new Intl.Collator(document.documentElement.lang, { numeric: true });
   const fold = (value) => value.toLocaleLowerCase(document.documentElement.lang).normalize("NFKD").replace(/\p{M}/gu, "").replaceAll("ı", "i");
-  const number = (value, digits = 2) => value.toLocaleString(locale, { maximumFractionDigits: digits, minimumFractionDigits: digits });
-  const short = (value) => value.toLocaleString(locale, { maximumSignificantDigits: 4 });
+  const formats = [0, 1, 2].map((digits) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits, minimumFractionDigits: digits }));
+  const significant = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });
+  const number = (value, digits = 2) => formats[digits].format(value), short = (value) => significant.format(value);
   const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => values[key]);
   const folded = rows.map((row) => fold(row.search));
   let order = { column: null, descending: false }, all = false, shown = [];
@@ -52,15 +53,20 @@
     return rows.map((_, i) => i).filter((i) => rows[i].group === group && (!kind || rows[i].kind === kind) && (least === -Infinity || (rows[i].change ?? -Infinity) >= least - 1e-9) && asked.every((word) => folded[i].includes(word))
       && !hidden.method.has(rows[i].method) && !hidden.scenario.has(rows[i].scenario));
   };
+  const columns = new Map(); // what the cells of a column are sorted by, read once
+  const column = (at, numeric) => {
+    const read = () => lines.map((line) => line.cells[at].dataset.sort ?? "").map((value) => numeric && value !== "" ? Number(value) : value);
+    if (!columns.has(at)) columns.set(at, read());
+    return columns.get(at);
+  };
   const sorted = (found) => {
     if (order.column === null) return found;
     const numeric = heads[order.column].classList.contains("number");
-    const value = (i) => lines[i].cells[order.column].dataset.sort ?? "";
-    const values = new Map(found.map((i) => [i, value(i)]));
+    const values = column(order.column, numeric);
     return found.sort((a, b) => {
-      const [x, y] = [values.get(a), values.get(b)];
+      const [x, y] = [values[a], values[b]];
       if (x === "" || y === "") return (x === "") - (y === "");
-      return (order.descending ? -1 : 1) * (numeric ? Number(x) - Number(y) : collator.compare(x, y));
+      return (order.descending ? -1 : 1) * (numeric ? x - y : collator.compare(x, y));
     });
   };
   const tabulate = () => {
@@ -187,11 +193,14 @@
     timed.disabled = !names.length;
     if (timed.disabled && choose.cost.value === "time") choose.cost.selectedIndex = 0;
   };
-  const refresh = () => {
+  let waiting = 0;
+  const refresh = (event) => { // the figure of thousands of rows waits until the typing pauses
+    clearTimeout(waiting);
     board.querySelector("[data-machines]").hidden = choose.cost.value !== "time" || choose.machine.options.length < 2;
     shown = matching();
     tabulate();
-    draw();
+    if (event?.type === "input") waiting = setTimeout(draw, SOON);
+    else draw();
   };
   const regroup = () => { all = false; limit.value = loss.value = ""; Object.values(hidden).forEach((set) => set.clear()); machines(); legends(); refresh(); };
 
