@@ -12,6 +12,15 @@ from budama.settings import schema, stages
 # One change to a valid scenario file, and the line that tells it (without the file's name).
 BAD_SCENARIOS = [
     ({"pruning.ratio": 1.4}, "pruning.ratio is 1.4; it must be between 0 and 0.95"),
+    (
+        {"pruning.ratio": "0,2"},
+        'pruning.ratio is "0,2"; it must be a number between 0 and 0.95 (not 0), or a list of numbers; decimals take a '
+        "point: 0.2",
+    ),
+    (
+        {"finetune.distill": "0,5"},
+        'finetune.distill is "0,5"; it must be a number between 0 and 1; decimals take a point: 0.5',
+    ),
     ({"pruning.ratio": 0}, "pruning.ratio is 0; it must be between 0 and 0.95 (not 0)"),
     ({"pruning.ratio": -0.1}, "pruning.ratio is -0.1; it must be between 0 and 0.95"),
     ({"pruning.ratio": [0.1, 2]}, "pruning.ratio[1] is 2; it must be between 0 and 0.95"),

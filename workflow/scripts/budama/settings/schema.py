@@ -190,7 +190,13 @@ def _line(error: ValidationError, key: str) -> str:
         return f"{key} is empty; it must be {describe(error.schema)}"
     if "propertyNames" in error.schema_path:
         return f"{key} has {show(value)}; names there must be {_allowed(error)}"
-    return f"{key} is {show(value)}; it must be {_allowed(error)}"
+    return f"{key} is {show(value)}; it must be {_allowed(error)}{_point(value)}"
+
+
+def _point(value: object) -> str:
+    """What to write in place of 0,3, which YAML reads as text."""
+    comma = isinstance(value, str) and re.fullmatch(r"[-+]?\d+,\d+", value)
+    return f"; decimals take a point: {str(value).replace(',', '.')}" if comma else ""
 
 
 def _any_of(error: ValidationError, schema: dict, path: tuple) -> Iterator[Mistake]:
@@ -203,7 +209,10 @@ def _any_of(error: ValidationError, schema: dict, path: tuple) -> Iterator[Mista
         for part in fitting[0]:
             yield from _told(part, schema)
     else:
-        yield Mistake(path, f"{name_of(path)} is {show(error.instance)}; it must be {describe(error.schema)}")
+        yield Mistake(
+            path,
+            f"{name_of(path)} is {show(error.instance)}; it must be {describe(error.schema)}{_point(error.instance)}",
+        )
 
 
 def _wrong_type(error: ValidationError) -> bool:
