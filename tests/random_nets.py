@@ -256,6 +256,19 @@ class Attention(Block):
 
 
 @drawn
+class IntoOthers(Block):
+    """Operations without a parameter that write one channel into the place of others."""
+
+    def build(self, width, choose):
+        self.how = choose("cumulative sum", "cumulative maximum", "sum added to all")
+
+    def forward(self, x):
+        if self.how == "sum added to all":
+            return x + x.sum(1, keepdim=True)
+        return x.cumsum(1) if self.how == "cumulative sum" else x.cummax(1).values
+
+
+@drawn
 class Finer(Block):
     def build(self, width, choose):
         self.kind = choose("pixel shuffle", "transposed")

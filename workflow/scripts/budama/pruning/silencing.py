@@ -26,6 +26,9 @@ _EXACT = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, n
 _OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
+STILL = 1e-4  # of the largest activation: rounding is below
+
+
 def is_exact(model: nn.Module) -> bool:
     """Whether all of the model's parameters are in layers for which removing is the same as not reading."""
     if any(isinstance(module, (*_OVER_CHANNELS, nn.MultiheadAttention)) for module in model.modules()):
@@ -47,7 +50,12 @@ def all_that_is_gone(
     original: nn.Module, pruned: nn.Module, kept: dict[str, list[int]], kept_inputs: dict[str, list[int]]
 ) -> nn.Module:
     """A copy in which a removed channel is read by no layer, 0 where it is produced, and in no normalisation."""
-    silenced = with_neutral_norms(consumers_alone(original, kept_inputs))
+    return producers_alone(consumers_alone(original, kept_inputs), pruned, kept)
+
+
+def producers_alone(original: nn.Module, pruned: nn.Module, kept: dict[str, list[int]]) -> nn.Module:
+    """A copy in which a removed channel is 0 where it is produced, and in no normalisation."""
+    silenced = with_neutral_norms(original)
     smaller, shapes = dict(pruned.named_modules()), {name: one.shape for name, one in pruned.named_parameters()}
     for name, parameter in silenced.named_parameters():
         if name in kept and name in shapes:
@@ -61,6 +69,31 @@ def all_that_is_gone(
             parent, _, child = name.rpartition(".")
             setattr(silenced.get_submodule(parent), child, _OnKept(module, smaller[name], over))
     return silenced
+
+
+def living(
+    original: nn.Module,
+    pruned: nn.Module,
+    kept: dict[str, list[int]],
+    kept_inputs: dict[str, list[int]],
+    images: Tensor,
+) -> list[str]:
+    """The layers at which a removed channel tells images apart although nothing produces it: an operation between
+    (a cumulative sum, a sum over channels that is added to all) writes other channels into its place."""
+    silenced, found = producers_alone(original, pruned, kept), []
+
+    def look(name: str, module: nn.Module, given: Tensor) -> None:
+        axis = -1 if isinstance(module, nn.Linear) else 1
+        gone = sorted(set(range(channels.width(module, "in"))) - set(kept_inputs[name]))
+        read = given.index_select(axis, torch.tensor(gone, device=given.device, dtype=torch.long))
+        if read.numel() and (read.amax(0) - read.amin(0)).max() > STILL * given.abs().max():
+            found.append(name)
+
+    for name, module in silenced.named_modules():
+        if name in kept_inputs and isinstance(module, channels.READERS) and not channels.is_depthwise(module):
+            module.register_forward_pre_hook(lambda layer, args, name=name: look(name, layer, args[0]))
+    silenced(images)
+    return list(dict.fromkeys(found))
 
 
 def with_neutral_norms(model: nn.Module) -> nn.Module:
