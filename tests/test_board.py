@@ -127,6 +127,14 @@ def test_models_and_data_sets_are_one_however_they_are_written():
     assert entries.group("ResNet-50", "CIFAR-10") != entries.group("ResNet-50", "CIFAR-100")
 
 
+def test_a_small_models_operations_have_three_digits():
+    content = sample()
+    for row in (content["baseline"], *content["variants"]):
+        row["gmacs"] = 0.00168
+    shown, _, _ = made([content], [])
+    assert {row["cells"]["macs"].text for row in shown["rows"]} == {"0,00168"}
+
+
 def test_latencies_of_machines_are_in_no_order(everything):
     head = re.findall(r"<thead>.*?</thead>", everything[2], re.DOTALL)[-1]
     time = next(cell for cell in head.split("</th>") if "Süre" in cell)

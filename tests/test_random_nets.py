@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import random_blocks
 import random_nets
 import torch
 
@@ -51,11 +52,11 @@ def test_dead_channels_go_without_a_trace_or_a_layer_is_named(one_thread, seed):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in random_nets.DRAWN if kind.__name__ in NEVER], ids=lambda k: k.__name__
+    "kind", [kind for kind in random_blocks.DRAWN if kind.__name__ in NEVER], ids=lambda k: k.__name__
 )
 def test_what_cannot_be_pruned_rightly_is_refused(one_thread, kind):
     torch.manual_seed(0)
-    model = random_nets.RandomNet([random_nets.Plain, kind], lambda *options: options[0]).eval()
+    model = random_nets.RandomNet([random_blocks.Plain, kind], lambda *options: options[0]).eval()
     with pytest.raises(BudamaError, match=r"(stem|blocks).*pruning.ignore"):
         pruner.prune(model, (1, 8, 8), 10, "magnitude", SETTINGS)
 
@@ -64,10 +65,10 @@ KEPT = ("Plain", "Residual", "Concatenated", "Squeezed", "Grouped", "UnitLength"
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in random_nets.DRAWN if kind.__name__ in KEPT], ids=lambda k: k.__name__
+    "kind", [kind for kind in random_blocks.DRAWN if kind.__name__ in KEPT], ids=lambda k: k.__name__
 )
 def test_what_can_be_pruned_is_not_refused(one_thread, kind):
     torch.manual_seed(0)
-    model = random_nets.RandomNet([random_nets.Plain, kind], lambda *options: options[0]).eval()
+    model = random_nets.RandomNet([random_blocks.Plain, kind], lambda *options: options[0]).eval()
     found = pruner.prune(model, (1, 8, 8), 10, "magnitude", SETTINGS)
     assert found.after.parameters < 0.8 * found.before.parameters

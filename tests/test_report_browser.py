@@ -167,6 +167,8 @@ def test_the_leaderboard_answers_a_reader(tmp_path, node_modules):
     assert seen["hiding"] not in {row[0] for row in seen["hidden"]["rows"]}
     assert {row[1].removesuffix("kayıt") for row in recorded["rows"]} == {"TS2", "TS3", "TS4"}
     assert len(recorded["rows"]) == recorded["points"] == 13
+    assert seen["controls"]["points"] > 0
+    assert seen["controls"]["best"] == ""  # a control is never the best
     accuracies = [
         [float(row[2].split()[0].replace(",", ".")) for row in seen[way]["rows"]] for way in ("descending", "ascending")
     ]

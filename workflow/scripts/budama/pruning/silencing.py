@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from budama.pruning import channels
 
+Kept = dict[str, list[int]]  # the channels of the original that layers still have, by their names
+
 _EXACT = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.PReLU)
 _OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
@@ -37,7 +39,7 @@ def is_exact(model: nn.Module) -> bool:
     return all(id(parameter) in held for parameter in model.parameters())
 
 
-def consumers_alone(original: nn.Module, kept_inputs: dict[str, list[int]]) -> nn.Module:
+def consumers_alone(original: nn.Module, kept_inputs: Kept) -> nn.Module:
     """A copy in which no layer reads a removed channel."""
     silenced = copy.deepcopy(original).eval()
     for name, module in silenced.named_modules():
@@ -46,14 +48,12 @@ def consumers_alone(original: nn.Module, kept_inputs: dict[str, list[int]]) -> n
     return silenced
 
 
-def all_that_is_gone(
-    original: nn.Module, pruned: nn.Module, kept: dict[str, list[int]], kept_inputs: dict[str, list[int]]
-) -> nn.Module:
+def all_that_is_gone(original: nn.Module, pruned: nn.Module, kept: Kept, kept_inputs: Kept) -> nn.Module:
     """A copy in which a removed channel is read by no layer, 0 where it is produced, and in no normalisation."""
     return producers_alone(consumers_alone(original, kept_inputs), pruned, kept)
 
 
-def producers_alone(original: nn.Module, pruned: nn.Module, kept: dict[str, list[int]]) -> nn.Module:
+def producers_alone(original: nn.Module, pruned: nn.Module, kept: Kept) -> nn.Module:
     """A copy in which a removed channel is 0 where it is produced, and in no normalisation."""
     silenced = with_neutral_norms(original)
     smaller, shapes = dict(pruned.named_modules()), {name: one.shape for name, one in pruned.named_parameters()}
@@ -74,8 +74,8 @@ def producers_alone(original: nn.Module, pruned: nn.Module, kept: dict[str, list
 def living(
     original: nn.Module,
     pruned: nn.Module,
-    kept: dict[str, list[int]],
-    kept_inputs: dict[str, list[int]],
+    kept: Kept,
+    kept_inputs: Kept,
     images: Tensor,
 ) -> list[str]:
     """The layers at which a removed channel tells images apart although nothing produces it: an operation between
@@ -151,7 +151,7 @@ class _OnKept(nn.Module):
         return torch.zeros_like(x).index_copy(axis, kept, given)
 
 
-def _channels_of(name: str, module: nn.Module, kept: dict[str, list[int]]) -> list[int] | None:
+def _channels_of(name: str, module: nn.Module, kept: Kept) -> list[int] | None:
     """The kept channels of a layer that has nothing but vectors of one length: a normalisation, a scale, a shift."""
     parameters = dict(module.named_parameters(recurse=False))
     books = [kept[key] for own in parameters if (key := f"{name}.{own}" if name else own) in kept]

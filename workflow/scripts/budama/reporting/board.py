@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ def board(entries: Sequence[Entry], found: Sequence[Results], links: dict[str, s
     ordered = sorted(entries, key=lambda one: -one["accuracy_percent"])
     groups = _groups(ordered)
     place = {one["key"]: number for number, one in enumerate(groups)}
-    shown = [_Shown(one, language, next((r for r in found if r.scenario == one["scenario"]), None)) for one in ordered]
+    shown = [_Shown(one, language) for one in ordered]
     rows = [
         {"group": place[one["group"]], "kind": one["kind"], "link": links.get(one["scenario"]), "cells": cells.cells()}
         for one, cells in zip(ordered, shown)
@@ -54,8 +55,8 @@ def board(entries: Sequence[Entry], found: Sequence[Results], links: dict[str, s
 class _Shown:
     """One entry in a language."""
 
-    def __init__(self, entry: Entry, language: Language, results: Results | None):
-        self.entry, self.language, self.results = entry, language, results
+    def __init__(self, entry: Entry, language: Language):
+        self.entry, self.language = entry, language
 
     def method(self) -> str:
         if self.entry["method"] is None:
@@ -90,16 +91,14 @@ class _Shown:
     def numbers(self, group: int) -> dict[str, Any]:
         """What the script reckons with."""
         entry = self.entry
-        change = entry["gmacs_change_percent"]
-        colour = list(methods.METHODS).index(entry["method"]) if entry["method"] in methods.METHODS else None
-        if colour is None and entry["method"]:
-            colour = len(methods.METHODS) + methods.SPARE.index(_spare(entry["method"]))
+        change, method = entry["gmacs_change_percent"], entry["method"]
         return {
             "group": group,
             "kind": entry["kind"],
             "method": self.method(),
-            "original": entry["method"] is None,
-            "colour": colour,
+            "original": method is None,
+            "control": method is not None and methods.find(method).control,
+            "colour": None if method is None else _colour(method),
             "scenario": entry["title"],
             "ratio": self.language.share(entry["ratio"]) if entry["ratio"] else None,
             "accuracy": entry["accuracy_percent"],
@@ -128,7 +127,7 @@ class _Shown:
         told = self.language.change(change) if change is not None and self.entry["method"] else ""
         if value is None:
             return Cell(None, data(told or "-"))
-        number = self.language.number(value * factor, 4 if value * factor < 0.1 else 2)
+        number = self.language.number(value * factor, _decimals(value * factor))
         return Cell(value * factor, data(number), told)
 
     def _time(self) -> Cell:
@@ -157,6 +156,11 @@ class _Shown:
             for key, value in self.entry["remarks"].items()
         ]
         return "; ".join(said)
+
+
+def _decimals(value: float) -> int:
+    """Two, and for what is below a tenth so many that three digits tell small models apart."""
+    return 2 if value >= 0.1 else 2 - math.floor(math.log10(value))
 
 
 def _groups(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -203,9 +207,11 @@ def _p(a: Entry, b: Entry) -> float:
     return differences.p_apart(here, there, min(a["test_images"] or 0, b["test_images"] or 0))
 
 
-def _spare(method: str) -> tuple[tuple[str, str], str]:
+def _colour(method: str) -> int:
+    """The number of a method's colour in the page's palette: those of the table come first, then the spare ones."""
+    known = [*methods.METHODS.values()]
     row = methods.find(method)
-    return row.colour, row.marker
+    return known.index(row) if row in known else len(known) + methods.SPARE.index((row.colour, row.marker))
 
 
 def _in_page(content: dict[str, Any]) -> str:

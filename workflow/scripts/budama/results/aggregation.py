@@ -13,7 +13,7 @@ from budama.results import distinct, rates, warnings
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
-from budama.results.rows import change_percent, empty_row
+from budama.results.rows import change_percent, empty_row, mean
 from budama.significance import differences, intervals
 from budama.significance.differences import Candidate
 
@@ -122,7 +122,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
         "seeds": per_seed,
         "fate": {
             "baseline_percent": baseline["seeds"][0]["finetuned_percent"],
-            **{key: _mean([row[key] for row in per_seed]) for key in STAGES},
+            **{key: mean([row[key] for row in per_seed]) for key in STAGES},
         },
         **_cost(own, baseline),
         "channels_removed_percent": pruning["achieved"]["channels_percent"],
@@ -290,8 +290,3 @@ def _configuration(measured: Measured) -> dict[str, Any]:
         **{key: settings[key] for key in ("pruning", "finetune", "seeds")},
         "benchmark": measured.benchmark["settings"],
     }
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured
+from budama.results.rows import mean
 
 if TYPE_CHECKING:
     from budama.reporting.row import Rate
@@ -30,14 +29,9 @@ def of_variant(measured: Measured, variant: str) -> list[Rate] | None:
     return [
         {
             "learning_rate": rate,
-            "selection_accuracy_percent": _mean(list(by_seed.values())),
+            "selection_accuracy_percent": mean(list(by_seed.values())),
             "diverged_seeds": [seed for seed, accuracy in by_seed.items() if accuracy is None],
             "chosen_by_seeds": [seed for seed in seeds if chosen[seed] == rate],
         }
         for rate, by_seed in sorted(found.items())
     ]
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None

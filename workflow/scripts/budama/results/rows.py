@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyarrow import Table, parquet
 
@@ -50,6 +52,12 @@ def empty_row(variant: str, method: str | None, ratio: float | None) -> dict[str
 def change_percent(value: float | None, before: float | None) -> float | None:
     """How much `value` differs from `before`, in percent of it."""
     return None if value is None or not before else 100 * (value / before - 1)
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one of the values is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def write(results: Content, folder: str | Path) -> None:

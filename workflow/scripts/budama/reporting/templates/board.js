@@ -144,7 +144,7 @@
     lines[i].classList.add("at");
   };
   const say = (points, asked) => { // the best below the limit, and those that it cannot be told apart from
-    const below = points.filter((i) => !rows[i].original && (asked === null || rows[i][choose.cost.value] <= asked));
+    const below = points.filter((i) => !rows[i].original && !rows[i].control && (asked === null || rows[i][choose.cost.value] <= asked));
     if (!below.length) { best.textContent = asked === null ? "" : words.out_of_reach; return; }
     const first = below.reduce((a, b) => rows[b].accuracy > rows[a].accuracy ? b : a);
     const judged = compared(first, below.filter((i) => i !== first)), ties = judged.filter(([, apart]) => apart === false), open = judged.filter(([, apart]) => apart === undefined);
