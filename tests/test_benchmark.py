@@ -14,7 +14,7 @@ from budama.data import batching
 from budama.data.dataset import open_data
 from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
-from budama.measuring import benchmarking
+from budama.measuring import benchmarking, scoring
 from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint, models
 from budama.results.hits import packed, unpacked
@@ -26,6 +26,7 @@ MODEL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8, "
 SETTINGS = {
     "batch_size": 1, "throughput_batch_size": 16, "rounds": 7, "warmup_rounds": 1,
     "precisions": ["float32", "bfloat16"], "compile": False, "channels_last": True,
+    "corruptions": True,
 }  # fmt: skip
 
 
@@ -127,12 +128,12 @@ def test_models_tested_together_score_as_they_do_alone(work, threads):
     group = {name: checkpoint.load(work / name) for name in ("baseline", "wanda-0")}
     torch.set_num_threads(threads)
     try:
-        together = benchmarking.evaluate_together(group, batching.batches(data, "test", 50), CPU)
+        together = scoring.evaluate_together(group, batching.batches(data, "test", 50), CPU)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(1)
     for name, model in group.items():
-        assert (together[name] == evaluate(model, batching.batches(data, "test", 50)).hits).all()
+        assert (together[name].hits == evaluate(model, batching.batches(data, "test", 50)).hits).all()
 
 
 def test_timing_uses_real_images_and_never_the_test_split(work):

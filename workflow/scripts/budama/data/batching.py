@@ -1,7 +1,10 @@
 """Batches of images for a model, from arrays in memory or from image files."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +12,9 @@ import torch
 from budama.data import augment as augmenting
 from budama.data.dataset import Data, Split
 from budama.errors import BudamaError
+
+if TYPE_CHECKING:
+    from budama.data.corruptions import Corruption
 
 KINDS = ("none", "light", "standard")
 PORTION = 2**18  # values a CPU thread normalises at a time: 1 MiB as float32
@@ -28,6 +34,7 @@ class Plan:
     limit: int | None
     rank: int
     world: int
+    corruption: Corruption | None
 
     @property
     def spans(self) -> list[tuple[int, int]]:
@@ -84,20 +91,27 @@ class Batches:
                 shift = torch.from_numpy(augmenting.shifts(uniform, reach)).to(device)
                 mirror = torch.from_numpy(augmenting.mirrors(uniform, plan.data.mirror)).to(device)
                 images = augmenting.gather(pixels, rows, shift, mirror, reach)
-            yield self.normalise(images), labels[part]
+            yield self.normalise(self._corrupted(images, order[part])), labels[part]
 
     def _from_files(self):
-        """On the CPU normalised by the threads that decode, elsewhere on the device: the same values."""
+        """On the CPU normalised by the threads that decode, elsewhere, and where images are corrupted before that, on
+        the device: the same values."""
         from budama.data.read_ahead import Affine, read_ahead
 
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and self.plan.corruption is None:
             planar = self.memory_format == torch.contiguous_format
             affine = Affine(self.normalise.scale.numpy(), self.normalise.offset.numpy(), planar)
             for images, labels in read_ahead(self.plan, self.workers, affine=affine):
                 yield images if planar else images.permute(0, 3, 1, 2), labels
             return
+        spans, order = iter(self.plan.spans), self.plan.order()
         for images, labels in read_ahead(self.plan, self.workers, pinned=self.device.type == "cuda"):
+            start, stop = next(spans)
+            images = self._corrupted(images, order[start + self.plan.rank : stop : self.plan.world])
             yield self.normalise(images.to(self.device, non_blocking=True)), labels.to(self.device, non_blocking=True)
+
+    def _corrupted(self, images: torch.Tensor, places: np.ndarray) -> torch.Tensor:
+        return self.plan.corruption(images, places) if self.plan.corruption else images
 
 
 class Normalise:
@@ -154,13 +168,15 @@ def batches(
     rank: int = 0,
     world: int = 1,
     memory_format: torch.memory_format = torch.contiguous_format,
+    corruption: Corruption | None = None,
 ) -> Batches:
     """Batches as a sized iterable of (images float32 [B, C, H, W] normalised, labels int64 [B]).
 
     `split` is one by its name, or some images of one (`data.calibration(n)`).
     Order and augmentation depend on (seed, epoch) and an image's place in the epoch alone. `augment`: None or "none",
     "light", "standard", or "auto" for what the data set's settings say. `limit`: at most so many batches. `workers`:
-    threads that read and decode files ahead (0: as many as torch uses); it changes no number.
+    threads that read and decode files ahead (0: as many as torch uses); it changes no number. `corruption` is done to
+    every image before it is normalised.
 
     A shuffled epoch leaves an incomplete last batch out, unless it is the only one. With `world` processes,
     `batch_size` is the batch of all together: process `rank` gets every world-th image of each, and their union is
@@ -173,7 +189,7 @@ def batches(
         split = data.splits[split]
     if batch_size < 1 or batch_size < world:
         raise BudamaError(f"a batch of {batch_size} images cannot be divided among {world} processes")
-    plan = Plan(data, split, batch_size, kind, shuffle, seed, epoch, limit, rank, world)
+    plan = Plan(data, split, batch_size, kind, shuffle, seed, epoch, limit, rank, world, corruption)
     return Batches(plan, torch.device(device), memory_format, workers)
 
 

@@ -9,10 +9,8 @@ for a difference between methods.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,17 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from budama.data.batching import batches
+from budama.data.corruptions import Corruption
 from budama.data.dataset import Data
-from budama.measuring import complexity, evaluation, latency, resources
+from budama.measuring import complexity, latency, resources, scoring, trust
+from budama.measuring.evaluation import Evaluation
 from budama.networks import checkpoint
-from budama.progress import log, track
-from budama.results.hits import labels_digest, packed
+from budama.progress import log
+from budama.results.hits import labels_digest, packed, packed_classes
 
 if TYPE_CHECKING:
     from budama.results.contracts import Measurements
 
 AT_ONCE = 16  # models that share one pass over the test images: decoding costs more than a small model does
-EVALUATION_VALUES = 256 * 3 * 224 * 224  # values in a batch; small images get batches of 1024
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Tested:
     """
 
     label: str
-    hits: np.ndarray  # bool [N]
+    outcome: Evaluation
+    corrupted: Mapping[Corruption, np.ndarray] | None  # hits [N], where that was asked for
     sha256: str  # of its tensors
     shapes: tuple  # of its tensors, with their names
     cost: complexity.Complexity
@@ -52,19 +52,17 @@ class Tested:
     timed_as: str | None
     model: nn.Module | None
 
-    @property
-    def accuracy_percent(self) -> float:
-        return 100 * int(self.hits.sum()) / len(self.hits)
-
     def row(self) -> dict:
-        """What benchmark.json says of the model, but for its speed."""
+        """What benchmark.json says of the model by itself."""
+        outcome = self.outcome
         return {
             "status": "ok",
             "reason": None,
-            "accuracy_percent": self.accuracy_percent,
-            "correct": int(self.hits.sum()),
-            "images": len(self.hits),
-            "hits": packed(self.hits),
+            "accuracy_percent": outcome.accuracy_percent,
+            "correct": outcome.correct,
+            "images": outcome.images,
+            "hits": packed(outcome.hits),
+            "misses": packed_classes(outcome.predictions[~outcome.hits]),
             "sha256": self.sha256,
             **asdict(self.cost),
         }
@@ -76,14 +74,19 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     `settings`: the `benchmark` section of a scenario. Returns what benchmark.json holds, but for the environment.
     """
     reasons = {label: checkpoint.structure(folder).get("unavailable") for label, folder in folders.items()}
-    tested = _test({label: folder for label, folder in folders.items() if not reasons[label]}, data, device)
+    able = {label: folder for label, folder in folders.items() if not reasons[label]}
+    tested = _test(able, data, device, corruptions=settings["corruptions"])
     models = {one.label: one.model for one in tested if one.model is not None}
     images = {size: timing_images(data, size, device) for size in _batch_sizes(settings)}
     runs = [
         _timed(models, images[size], settings, precision, compiled) for size, precision, compiled in _timings(settings)
     ]
     speeds = {label: _speed(label, runs) | _demands(model, images, settings) for label, model in models.items()}
-    rows = {one.label: {**one.row(), **(speeds[one.timed_as] if one.timed_as else {})} for one in tested}
+    trusted = _trusted(tested)
+    rows = {
+        one.label: {**one.row(), **trusted[one.label], **(speeds[one.timed_as] if one.timed_as else {})}
+        for one in tested
+    }
     rows |= {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
     measured = {
         "device": resources.device_name(device),
@@ -99,19 +102,20 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     return cast("Measurements", measured)
 
 
-def _test(folders: Mapping[str, Path], data: Data, device: torch.device) -> list[Tested]:
+def _test(folders: Mapping[str, Path], data: Data, device: torch.device, *, corruptions: bool) -> list[Tested]:
     """Test the models of all `folders`, some at once, and choose those that are to be timed."""
     labels = list(folders)
     tested: list[Tested] = []
     timed = _first_seeds(labels)
     for start in range(0, len(labels), AT_ONCE):
         group = {label: checkpoint.load(folders[label], device, data) for label in labels[start : start + AT_ONCE]}
-        hits = evaluate_together(group, test_batches(data, device, side_by_side(len(group), device)), device)
+        outcomes = scoring.evaluate_together(group, scoring.batches_of_test(data, device, len(group)), device)
+        corrupted = scoring.hits_when_corrupted(group, data, device) if corruptions else {}
         for label, model in group.items():
             structure = _structure(label, folders[label], model) if label in timed else None
             digest = checkpoint.structure(folders[label])["sha256"]
-            one = _tested(label, model, hits[label], digest, structure, data, tested)
-            log(f"{label}: {one.accuracy_percent:.2f} % of {len(one.hits)} test images")
+            one = _tested(label, model, outcomes[label], corrupted.get(label), digest, structure, data, tested)
+            log(f"{label}: {one.outcome.accuracy_percent:.2f} % of {one.outcome.images} test images")
             tested.append(one)
     return tested
 
@@ -119,7 +123,8 @@ def _test(folders: Mapping[str, Path], data: Data, device: torch.device) -> list
 def _tested(
     label: str,
     model: nn.Module,
-    hits: np.ndarray,
+    outcome: Evaluation,
+    corrupted: Mapping[Corruption, np.ndarray] | None,
     digest: str,
     structure: str | None,
     data: Data,
@@ -130,39 +135,22 @@ def _tested(
     alike = next((one.cost for one in before if one.shapes == shapes), None)
     cost = alike or complexity.measure(model, data.input_shape)
     timed_as = structure and next((one.label for one in before if one.structure == structure), label)
-    return Tested(label, hits, digest, shapes, cost, structure, timed_as, model if timed_as == label else None)
+    return Tested(
+        label, outcome, corrupted, digest, shapes, cost, structure, timed_as, model if timed_as == label else None
+    )
 
 
-def evaluate_together(
-    models: Mapping[str, nn.Module], test: Iterable[tuple[Tensor, Tensor]], device: torch.device
-) -> dict[str, np.ndarray]:
-    """Hits [N] of each model on the test images, which are read and decoded once for all of them.
-
-    On a CPU as many models as there are threads work side by side: a thread that does a model alone never waits for
-    another one, as threads that share a layer of a small model do.
-    """
-    hits: dict[str, list[np.ndarray]] = {label: [] for label in models}
-    threads, at_once = torch.get_num_threads(), side_by_side(len(models), device)
-    try:
-        with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)) as pool:
-            for batch in track(test, f"testing {len(models)} models", unit="batches"):
-                outcomes = pool.map(partial(evaluation.evaluate, batches=[batch], device=device), models.values())
-                for label, outcome in zip(models, outcomes, strict=True):
-                    hits[label].append(outcome.hits)
-    finally:
-        torch.set_num_threads(threads)  # MKL has one number for all threads
-    return {label: np.concatenate(parts) for label, parts in hits.items()}
-
-
-def side_by_side(models: int, device: torch.device) -> int:
-    """How many models are evaluated at a time."""
-    return min(models, torch.get_num_threads()) if device.type == "cpu" else 1
-
-
-def test_batches(data: Data, device: torch.device, at_once: int):
-    """The test split in batches of a size that memory bears where `at_once` models work on one, 1024 images at most."""
-    size = int(np.clip(EVALUATION_VALUES // np.prod(data.input_shape), 1, 1024))
-    return batches(data, "test", max(1, size // at_once), device=device)
+def _trusted(tested: Sequence[Tested]) -> dict[str, dict]:
+    """What is known of each model beyond its first guesses, changes being those against the baseline."""
+    found: dict[str, dict] = {}
+    judged = trust.judge({one.label: one.outcome for one in tested}, latency.BASELINE)
+    reference = next((one.corrupted for one in tested if one.label == latency.BASELINE), None)
+    for one in tested:
+        found[one.label] = {"trust": judged[one.label]}
+        if one.corrupted is not None:
+            against = reference if one.label != latency.BASELINE else None
+            found[one.label]["corruptions"] = scoring.robustness(one.corrupted, against)
+    return found
 
 
 def timing_images(data: Data, size: int, device: torch.device) -> Tensor:

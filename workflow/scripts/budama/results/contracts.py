@@ -116,6 +116,46 @@ class RoundTiming(Timing):
     round_ms: list[float | None]
 
 
+class Bin(TypedDict):
+    """The images whose predictions have about the same confidence."""
+
+    images: int
+    confidence_percent: float
+    accuracy_percent: float
+
+
+class Trust(TypedDict):
+    """How far a model's probabilities can be believed (see `measuring/trust.py`); None where they are not finite.
+
+    `nll` in nats an image. `ece_calibrated_…`: what a perfectly calibrated model of these confidences would show on
+    as many images, in the mean and in 95 of 100 cases. `ece_change_…`: against the baseline, and the standard error of
+    that over images; None for the baseline.
+    """
+
+    top5_percent: float | None
+    nll: float | None
+    confidence_percent: float | None
+    ece_percent: float | None
+    ece_interval: list[float] | None
+    ece_calibrated_percent: float | None
+    ece_calibrated_at_most_percent: float | None
+    ece_change_points: float | None
+    ece_change_error_points: float | None
+    reliability: list[Bin] | None
+
+
+class Robustness(TypedDict):
+    """Accuracy on corrupted test images, by kind the three strengths (see `data/corruptions.py`), and their mean.
+
+    `change_…`: against the baseline, and the standard error of that over images; None for the baseline.
+    """
+
+    accuracy_percent: dict[str, list[float]]
+    mean_percent: float
+    change_points: float | None
+    change_error_points: float | None
+
+
 class Benchmarked(TypedDict):
     """A row of benchmark.json. Speed, memory and energy are those of each variant's first seed alone."""
 
@@ -125,6 +165,9 @@ class Benchmarked(TypedDict):
     correct: int
     images: int
     hits: str
+    misses: NotRequired[str]  # the classes that were taken for the right one; earlier versions have none
+    trust: NotRequired[Trust]
+    corruptions: NotRequired[Robustness]  # where they were asked for
     sha256: NotRequired[str]  # of its tensors; earlier versions have none
     parameters: int
     size_mib: float

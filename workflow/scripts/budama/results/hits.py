@@ -1,7 +1,9 @@
-"""Which test images a model classified rightly, as text for a JSON file; and against which labels that was judged."""
+"""Which test images a model classified rightly, and for what it took the others, as text for a JSON file; and against
+which labels that was judged."""
 
 import base64
 import hashlib
+import zlib
 
 import numpy as np
 
@@ -14,6 +16,16 @@ def packed(hits: np.ndarray) -> str:
 def unpacked(text: str, count: int) -> np.ndarray:
     """bool [count] from what `packed` gave for as many images."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=count).astype(bool)
+
+
+def packed_classes(classes: np.ndarray) -> str:
+    """Class numbers, int [M], compressed and in base64."""
+    return base64.b64encode(zlib.compress(classes.astype("<u4").tobytes(), 9)).decode()
+
+
+def unpacked_classes(text: str) -> np.ndarray:
+    """int64 [M] from what `packed_classes` gave."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<u4").astype(np.int64)
 
 
 def labels_digest(labels: np.ndarray) -> str:
