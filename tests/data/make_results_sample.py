@@ -66,7 +66,63 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         "layers": [{"name": n, "before": c, "after": round(c * keep)} for n, c in LAYERS.items()], "unpruned_layers": [],
         "history": history, "learning_rates": None, "per_class_change_points": per_class,
         "per_class_accuracy_percent": [round(93 + 0.5 * i - 2 + c, 2) for i, c in enumerate(per_class)],
+        **confused([93 + 0.5 * i - 2 + c for i, c in enumerate(per_class)]),
+        "trust": trust(mean, 1 + drop, round(drop, 2)), "answers": answers(drop),
+        "corruptions": corruptions(round(78 - 2 * drop, 2), round(-2 * drop, 2)),
     }  # fmt: skip
+
+
+def confused(right: list[float]) -> dict:
+    """A shirt that is missed is taken for a T-shirt, everything else for the next class. `right`: percent by class."""
+    table = [[0.0] * 10 for _ in CLASSES]
+    for k, share in enumerate(right):
+        hits = round(IMAGES / 10 * min(share, 100) / 100)
+        table[k][k] = float(hits)
+        table[k][0 if k == 6 else (k + 1) % 10] += IMAGES / 10 - hits
+    pairs = [
+        {"actual": a, "taken_for": b, "images": n, "of": IMAGES / 10}
+        for a, own in enumerate(table)
+        for b, n in enumerate(own)
+        if a != b and n
+    ]
+    return {"confusion": table, "confused": sorted(pairs, key=lambda p: -p["images"])[:10],
+            "balanced_accuracy_percent": round(sum(table[k][k] for k in range(10)) / IMAGES * 100, 2)}  # fmt: skip
+
+
+def trust(accuracy: float, surplus: float, change: float | None) -> dict:
+    ece = round(abs(surplus) + 0.4, 2)
+    bins = [{"images": n, "confidence_percent": c, "accuracy_percent": round(c - surplus * (1 + (100 - c) / 12), 2)}
+            for n, c in ((400, 52.0), (600, 71.0), (1500, 86.0), (7500, 98.5))]  # fmt: skip
+    claim = change and {
+        "change_points": change,
+        "p_holm": 0.001 if change > 0.5 else 0.4,
+        "distinguishable": change > 0.5,
+        "models": len(SEEDS),
+    }
+    return {"top5_percent": round(99.9 - (100 - accuracy) / 60, 2), "nll": round((100 - accuracy) / 33, 4), "confidence_percent": round(accuracy + surplus, 2),
+            "ece_percent": ece, "ece_interval": [round(ece - 0.3, 2), round(ece + 0.3, 2)], "ece_of_seeds": change and [round(ece - 0.1, 2), round(ece + 0.1, 2)],
+            "ece_calibrated_percent": 0.6, "ece_calibrated_at_most_percent": 0.9, "reliability": bins, "claim": claim}  # fmt: skip
+
+
+def answers(drop: float) -> dict:
+    to_wrong, to_right = round(1.6 + drop, 2), 1.6
+    return {"changed_percent": round(to_wrong + to_right + 0.5, 2), "right_to_wrong_percent": to_wrong, "wrong_to_right_percent": to_right,
+            "seeds_disagree_percent": 2.4, "left": [{"class_index": 6, "images": 130.0, "of": 960}, {"class_index": 2, "images": 60.5, "of": 1010}]}  # fmt: skip
+
+
+def corruptions(mean: float, change: float | None) -> dict:
+    kinds = {"gaussian_noise": -4, "gaussian_blur": 2, "brightness": 6, "contrast": -6, "jpeg_compression": 2}
+    claim = change and {
+        "change_points": change,
+        "p_holm": 0.001 if change < -1 else 0.3,
+        "distinguishable": change < -1,
+        "models": len(SEEDS),
+    }
+    return {
+        "accuracy_percent": {kind: [mean + k + 6, mean + k, mean + k - 6] for kind, k in kinds.items()},
+        "mean_percent": mean,
+        "claim": claim,
+    }
 
 
 def baseline() -> dict:
@@ -84,6 +140,8 @@ def baseline() -> dict:
         "peak_memory_mib": 40.0, "energy_mj_per_image": None, "timings": None, "onnx": None, "layers": None, "unpruned_layers": None,
         "learning_rates": None, "history": [{"seed": 0, "epochs": [{"epoch": e, "train_loss": round(0.9 * 0.6**e, 4), "selection_accuracy_percent": round(93.9 - 20 * 0.5**e, 2)} for e in range(1, 7)]}],
         "per_class_change_points": None, "per_class_accuracy_percent": [round(91 + 0.5 * i, 2) for i in range(10)],
+        **confused([91 + 0.5 * i for i in range(10)]),
+        "trust": trust(BASE["accuracy_percent"], 1.0, None), "answers": None, "corruptions": corruptions(78.0, None),
     }  # fmt: skip
 
 
@@ -148,7 +206,8 @@ def main() -> None:
         "model": {"title": "ResNet20", "source": "budama", "name": "resnet20", "input_shape": [1, 28, 28], "classes": 10},
         "dataset": {"name": "fashion_mnist", "title": "Fashion-MNIST", "protocol": "full",
                     "counts": {"train": 53_957, "calibration": 2_560, "selection": 6_000, "test": IMAGES},
-                    "unreadable": 0, "duplicates_dropped": 43, "class_names": CLASSES},
+                    "unreadable": 0, "duplicates_dropped": 43, "class_names": CLASSES,
+                    "class_images": [1000] * 10},
         "widths": None,
         "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "cycles": 1, "match": "channels", "round_to": None,
                     "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True},

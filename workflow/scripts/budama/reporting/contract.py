@@ -48,6 +48,7 @@ class Dataset(TypedDict):
     unreadable: int | None
     duplicates_dropped: int | None
     class_names: list[str] | None
+    class_images: list[int] | None  # test images of each class
 
 
 class Pruning(TypedDict):
@@ -128,10 +129,12 @@ class Content(TypedDict):
 
 
 _CLAIM = dict.fromkeys(("interval", "distinguishable", "of", "seeds"))
-_ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None}
+_BEYOND = dict.fromkeys(("balanced_accuracy_percent", "trust", "answers", "corruptions", "confused", "confusion"))
+_ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None, **_BEYOND}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": []},
+    Dataset: {"class_images": None},
     Pruning: {"cycles": None},
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,

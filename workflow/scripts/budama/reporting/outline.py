@@ -8,10 +8,13 @@ from dataclasses import replace
 from budama.reporting.document import Block, Document, Figure, Section
 from budama.reporting.inline import Inline, data
 from budama.reporting.sections import (
+    beyond,
     classes,
     comparison,
     conditions,
     configuration,
+    confusion,
+    corruptions,
     observations,
     rates,
     scenarios,
@@ -38,6 +41,9 @@ def build(results: Results, others: list[Results]) -> Document:
         *rates.sections(results),
         *speed.sections(results),
         *classes.sections(results),
+        *confusion.sections(results),
+        *beyond.sections(results),
+        *corruptions.sections(results),
         *comparison.pairs(results),
         *conditions.sections(results),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from budama.significance.claims import EachModel
+
 Interval = list[float]  # low and high end; of 95 % where nothing else is said
 
 
@@ -137,6 +139,72 @@ class Curve(TypedDict):
     epochs: list[Epoch]
 
 
+class Bin(TypedDict):
+    """The test images whose predictions have about the same confidence."""
+
+    images: int
+    confidence_percent: float
+    accuracy_percent: float
+
+
+class Trust(TypedDict):
+    """How far a variant's probabilities can be believed: means over its models.
+
+    `ece_interval` is over images and, like `ece_calibrated_…` (what a perfectly calibrated model would show on as many
+    images, in the mean and in 95 of 100 cases) and `reliability`, of the first model alone. `ece_of_seeds`: the least
+    and the greatest of several models. `claim`: whether the calibration error differs from the original's.
+    """
+
+    top5_percent: float | None
+    nll: float | None
+    confidence_percent: float | None
+    ece_percent: float | None
+    ece_interval: Interval | None
+    ece_of_seeds: Interval | None
+    ece_calibrated_percent: float | None
+    ece_calibrated_at_most_percent: float | None
+    reliability: list[Bin] | None
+    claim: EachModel | None
+
+
+class Left(TypedDict):
+    """A class that the original named for `of` test images, `images` of which are now called otherwise."""
+
+    class_index: int
+    images: float
+    of: int
+
+
+class Answers(TypedDict):
+    """Test images for which another class is named than by the original, in percent of all; means over models.
+
+    `seeds_disagree_percent`: for how many two models of the variant name different classes.
+    """
+
+    changed_percent: float
+    right_to_wrong_percent: float
+    wrong_to_right_percent: float
+    seeds_disagree_percent: float | None
+    left: list[Left]
+
+
+class Corruptions(TypedDict):
+    """Accuracy on corrupted test images, by kind at three strengths, and their mean; means over models."""
+
+    accuracy_percent: dict[str, list[float]]
+    mean_percent: float
+    claim: EachModel | None
+
+
+class Confused(TypedDict):
+    """`images` of the `of` test images of class `actual` are taken for class `taken_for`; means over models."""
+
+    actual: int
+    taken_for: int
+    images: float
+    of: float
+
+
 class _Measured(TypedDict):
     """What all rows have in common."""
 
@@ -167,6 +235,12 @@ class _Measured(TypedDict):
     learning_rates: list[Rate] | None  # where several were tried
     per_class_change_points: list[float | None] | None
     per_class_accuracy_percent: list[float | None] | None
+    balanced_accuracy_percent: float | None
+    trust: Trust | None
+    answers: Answers | None
+    corruptions: Corruptions | None
+    confused: list[Confused] | None
+    confusion: list[list[float]] | None  # images by class and by the class named, where there are few classes
 
 
 class Row(_Measured):

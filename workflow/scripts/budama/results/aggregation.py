@@ -9,7 +9,7 @@ import numpy as np
 
 from budama.methods import METHODS
 from budama.networks import titles
-from budama.results import distinct, rates, warnings
+from budama.results import beyond, distinct, rates, warnings
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
@@ -48,6 +48,7 @@ def aggregate(measured: Measured) -> Content:
     comparisons = differences.compare(candidates)
     against_original = differences.to_original(candidates, _original(measured, baseline))
     _add_intervals(rows, candidates, against_original)
+    beyond.add_claims(measured, rows)
     environment = {**benchmark["environment"], "threads": benchmark["threads"], **benchmark["clocks"]}
     return {
         "scenario": settings["scenario"],
@@ -67,7 +68,7 @@ def aggregate(measured: Measured) -> Content:
         "against_original": against_original,
         "against_random": _against_random(measured),
         "controls": benchmark["controls"],
-        "warnings": [*measured.dataset["warnings"], *warnings.of(measured, rows)],
+        "warnings": [*measured.dataset["warnings"], *warnings.of(measured, rows, baseline)],
         "environment": environment,
         "date": benchmark["environment"]["date"],
         "configuration": _configuration(measured),
@@ -95,6 +96,7 @@ def _baseline_row(measured: Measured) -> Baseline:
         **_speed(own),
         "history": _history({metrics["seed"]: measured.baseline_history}),
         "per_class_accuracy_percent": _per_class(hits, measured),
+        **beyond.of_baseline(measured),
     }
     return cast("Baseline", row)
 
@@ -137,6 +139,7 @@ def _variant_row(measured: Measured, variant: Mapping, baseline: Baseline) -> Ro
             None if after is None or old is None else after - old for after, old in zip(classes, before)
         ],
         "per_class_accuracy_percent": classes,
+        **beyond.of_variant(measured, name, seeds),
     }
     return cast("Row", row)
 
@@ -276,6 +279,7 @@ def _dataset(measured: Measured) -> Dataset:
         "unreadable": len(dataset["unreadable"]),
         "duplicates_dropped": dataset["duplicates"]["dropped"],
         "class_names": dataset["class_names"],
+        "class_images": np.bincount(measured.labels, minlength=dataset["classes"]).tolist(),
     }
 
 

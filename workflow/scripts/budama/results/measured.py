@@ -85,8 +85,20 @@ class Measured:
 
     def hits(self, label: str) -> np.ndarray:
         """bool [N]: the test images that a model classified rightly."""
-        row = self.benchmarked(label)
+        return self.hits_of(self.benchmarked(label))
+
+    def hits_of(self, row: Benchmarked) -> np.ndarray:
+        """The same, of a row of benchmark.json."""
         return hits.unpacked(row["hits"], row["images"])
+
+    def predictions(self, label: str) -> np.ndarray | None:
+        """int64 [N]: the class that a model names for each test image; None where that was not kept."""
+        row = self.benchmarked(label)
+        if "misses" not in row:
+            return None
+        named = self.labels.copy()
+        named[~self.hits_of(row)] = hits.unpacked_classes(row["misses"])
+        return named
 
 
 def read(

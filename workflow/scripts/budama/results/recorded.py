@@ -53,6 +53,7 @@ def aggregate(settings: dict[str, Any]) -> Content:
             "unreadable": None,
             "duplicates_dropped": None,
             "class_names": None,
+            "class_images": None,
         },
         "pruning": cast(Pruning, pruning),
         "widths": None,

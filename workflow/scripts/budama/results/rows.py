@@ -38,6 +38,11 @@ _COLUMNS: dict[str, str | tuple[str, int]] = {
     "images_per_second": "throughput.images_per_second",
     "throughput_ratio": "throughput.ratio",
     **_ends("throughput_ratio", "throughput.ratio_interval"),
+    "balanced_accuracy_percent": "balanced_accuracy_percent",
+    **{key: f"trust.{key}" for key in ("top5_percent", "nll", "confidence_percent", "ece_percent")},
+    **{key: f"answers.{key}" for key in ("changed_percent", "right_to_wrong_percent", "wrong_to_right_percent")},
+    "seeds_disagree_percent": "answers.seeds_disagree_percent",
+    "corrupted_accuracy_percent": "corruptions.mean_percent",
 }
 _TEXT = ("scenario", "variant", "method", "status", "reason", "accuracy_interval_over")
 _WHOLE = ("seeds", "rank", "parameters")

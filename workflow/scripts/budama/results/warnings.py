@@ -10,14 +10,14 @@ import numpy as np
 from budama.results.measured import Measured
 
 if TYPE_CHECKING:
-    from budama.reporting.row import Row, Unavailable
+    from budama.reporting.row import Baseline, Row, Unavailable
 
 BUSY_PERCENT = 50  # fewer undisturbed calls than this are worth a warning
 
 
-def of(measured: Measured, rows: list[Row | Unavailable]) -> list[dict[str, Any]]:
+def of(measured: Measured, rows: list[Row | Unavailable], baseline: Baseline) -> list[dict[str, Any]]:
     """The warnings of a scenario's runs, in the order in which they are shown."""
-    found: list[dict[str, Any]] = []
+    found = _majority(measured, baseline)
     asked = math.prod(measured.settings["calibration"][key] for key in ("batches", "batch_size"))
     if asked > measured.dataset["counts"]["train"]:
         found.append({"code": "few_calibration_images", "asked": asked, "images": measured.calibration_images})
@@ -39,6 +39,21 @@ def of(measured: Measured, rows: list[Row | Unavailable]) -> list[dict[str, Any]
     if shares and np.median(shares) < BUSY_PERCENT:
         found.append({"code": "busy_machine", "undisturbed_percent": float(np.median(shares))})
     return found
+
+
+def _majority(measured: Measured, baseline: Baseline) -> list[dict[str, Any]]:
+    """An original that is not shown to be better than naming the most frequent class of the test images for all."""
+    images = np.bincount(measured.labels)
+    share, interval = 100 * float(images.max() / images.sum()), baseline["accuracy_interval"]
+    if interval is None or interval[0] > share:
+        return []
+    return [{
+        "code": "majority",
+        "name": measured.dataset["class_names"][int(images.argmax())],
+        "accuracy_percent": baseline["accuracy_percent"],
+        "share_percent": share,
+        "balanced_percent": baseline["balanced_accuracy_percent"],
+    }]  # fmt: skip
 
 
 def _equal_seeds(rows: list[Row | Unavailable]) -> list[dict[str, Any]]:

@@ -49,6 +49,16 @@ class AgainstRandom(Claim):
     random_percent: float
 
 
+class EachModel(TypedDict):
+    """Whether each of a variant's models differs from the original, all in one direction (see `each_model`). The
+    correction is over the variants of its ratio."""
+
+    change_points: float
+    p_holm: float
+    distinguishable: bool
+    models: int
+
+
 class Group(TypedDict):
     """Variants of one ratio that cannot be told apart from the first; `rank` is the first's place. `tie_p_holm` is the
     corrected p of the member least like the first; None for a group of one, or where nothing was tested."""

@@ -9,6 +9,7 @@ from budama.reporting.figures import style
 from budama.reporting.figures.style import MUTED, PAPER
 
 KEPT = LinearSegmentedColormap.from_list("kept", ["#5b1e66", "#a63d77", "#de7a6c", "#f6c08a", "#f7f1e3"], N=48)
+SHARE = LinearSegmentedColormap.from_list("share", ["#f6f4f1", "#7fb2da", "#0a4f86"], N=48)
 CHANGE = LinearSegmentedColormap.from_list("change", ["#9c3f00", "#e59a5c", "#f6f4f1", "#7fb2da", "#0a4f86"], N=48)
 
 
@@ -21,8 +22,12 @@ def heatmap(
     decimals: int,
     *,
     diverging=False,
+    shares=False,
 ) -> Figure:
-    """A cell for every row and column; the value is written into the cell where there is room for it."""
+    """A cell for every row and column; the value is written into the cell where there is room for it.
+
+    `diverging`: gains and losses about 0; `shares`: parts of 100, of which most are near 0.
+    """
     count = len(columns)
     rotated = count > 6
     longest = max((len(name) for name in columns), default=1)
@@ -35,9 +40,14 @@ def heatmap(
             values, cmap=CHANGE, norm=TwoSlopeNorm(0, -bound, bound), edgecolors=PAPER, linewidth=0.8
         )
     else:
-        low = min(float(np.nanmin(values)), 50.0)
+        low = 0.0 if shares else min(float(np.nanmin(values)), 50.0)
         image = axes.pcolormesh(
-            values, cmap=KEPT, vmin=low, vmax=100, edgecolors=PAPER, linewidth=0.8 if count < 80 else 0
+            values,
+            cmap=SHARE if shares else KEPT,
+            vmin=low,
+            vmax=100,
+            edgecolors=PAPER,
+            linewidth=0.8 if count < 80 else 0,
         )
     axes.invert_yaxis()
     step = max(1, -(-count // 34))
@@ -50,7 +60,7 @@ def heatmap(
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if count <= 14:
+    if count <= 15:
         _write_cells(axes, image, values, lambda value: number(value, decimals))
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.45, aspect=32, pad=0.02, anchor=(0, 1))
     bar.outline.set_visible(False)

@@ -174,7 +174,7 @@ def lines(
         if title:
             axis.set_title(title)
         for line in series:
-            colour, _, marker = style.style(line.method)
+            colour, _, marker = style.style(line.method) if line.method else (INK, "", "o")
             if line.low and line.high:
                 axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.13, linewidth=0)
             few = len(line.x) <= 12
@@ -203,7 +203,7 @@ def lines(
         axis.grid(bool(stages), axis="x")
     figure.draw_without_rendering()
     for axis, (_, series) in zip(axes, panels):
-        ends = [(line.y[-1], line.label, style.style(line.method)[0]) for line in series]
+        ends = [(line.y[-1], line.label, style.style(line.method)[0] if line.method else INK) for line in series]
         if reference:
             ends.append((reference[0], reference[1], INK))
         labels.at_ends(figure, axis, ends)
