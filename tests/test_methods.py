@@ -56,7 +56,7 @@ def test_every_method_has_its_sentences(code):
     catalogue = Language(code).entry("methods")
     assert set(catalogue) == set(METHODS)
     for forms in catalogue.values():
-        assert set(forms) == {"title", "label", "short", "description"}
+        assert {form for form in forms if not form.endswith("_untrained")} == {"title", "label", "short", "description"}
         assert all(forms.values())
 
 

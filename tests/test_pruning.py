@@ -13,7 +13,7 @@ from budama.networks import models
 from budama.pruning import calibration, criteria, pruner
 from budama.pruning.dependency import Graph
 
-METHODS = list(criteria.CRITERIA)
+METHODS = [name for name, one in criteria.CRITERIA.items() if not one.method.unpruned]
 RESNET = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 14}, "weights": None}
 SMALL = (3, 16, 16)
 

@@ -215,7 +215,7 @@ def main() -> None:
                      "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.5, "distill_temperature": 2.0,
                      "weight_averaging": None, "precision": "auto", "max_batches": None},
         "calibration": {"batches": 10, "batch_size": 256, "images": 2_560}, "seeds": SEEDS,
-        "baseline": baseline(), "variants": rows + [unavailable(r) for r in RATIOS],
+        "baseline": baseline(), "unpruned": None, "against_unpruned": [], "variants": rows + [unavailable(r) for r in RATIOS],
         "ranking": ranking(rows, pairs), "comparisons": pairs, "against_original": originals, "against_random": controls,
         "controls": {"aa": {"ratio": 1.001, "interval": [0.998, 1.004], "within": True}},
         "warnings": [{"code": "duplicates", "dropped": 43},

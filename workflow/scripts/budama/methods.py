@@ -24,6 +24,7 @@ class Method:
         control: whether it is one; the others are judged, a control is not.
         reference: whether it is the control that the others' choice of channels is tested against.
         new_weights: whether the pruned structure is trained from new weights.
+        unpruned: whether nothing is removed: the original itself, which goes through all else that pruned models do.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Method:
     control: bool = False
     reference: bool = False
     new_weights: bool = False
+    unpruned: bool = False
 
 
 # Colours are dark enough for text on white (WCAG 4.5:1), hues after Okabe and Ito 2008 and Tol 2021.
@@ -56,11 +58,14 @@ LAMP = Method("lamp", "weights", "Lee et al. 2021, eq. 3", ("#8a2f3c", "#f08a97"
 HESSIAN = Method("hessian", "gradients", "LeCun et al. 1990, eq. 5", ("#4b4fa8", "#a5a8ff"), "X")
 SCRATCH = Method("scratch", "weights", "Liu et al. 2019, section 3",
                  ("#7a5f4a", "#d3b49c"), "*", seeded=True, control=True, new_weights=True)
+ORIGINAL_FT = Method("original_ft", "weights", "Wang et al. 2023, section 3",
+                     ("#4d5a12", "#c9d86a"), "H", control=True, unpruned=True)
 # fmt: on
 
 # Messages, pages and registries list the methods in this order.
 METHODS = {
-    row.name: row for row in (COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP, HESSIAN, SCRATCH)
+    row.name: row
+    for row in (COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP, HESSIAN, SCRATCH, ORIGINAL_FT)
 }
 
 SPARE = (  # (colour, marker) for methods that the table lacks

@@ -82,6 +82,8 @@ def prune(
     if criterion.method.new_weights and fresh is None:
         raise BudamaError(f"pruning method {method} needs a model with new weights")
     check_no_hooks(model)
+    if criterion.method.unpruned:
+        return _untouched(copy.deepcopy(model).eval(), input_shape)
     current = WorkingCopy(
         copy.deepcopy(model).eval(), Original.of(model, input_shape, classes, settings.get("ignore", ()))
     )
@@ -107,6 +109,23 @@ def prune(
     if criterion.method.new_weights and fresh is not None:
         current = current.replayed(fresh())
     return _pruned(current, budget, ratio_used, unpruned.original.model, kept or {}, stays)
+
+
+def _untouched(model: nn.Module, input_shape) -> Pruned:
+    """`model` itself, of which nothing is removed."""
+    measured, layers = complexity.measure(model, input_shape), _layers(model, model)
+    nothing = dict.fromkeys(("channels", "macs", "parameters"), 0.0)
+    return Pruned(model, {}, {}, layers, 0.0, 1, nothing, [], measured, measured)
+
+
+def _layers(unpruned: nn.Module, shrunk: nn.Module) -> list[dict]:
+    """Output channels of every convolution and linear layer, before and after."""
+    after = dict(shrunk.named_modules())
+    return [
+        {"name": name, "before": channels.width(module, "out"), "after": channels.width(after[name], "out")}
+        for name, module in unpruned.named_modules()
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+    ]
 
 
 def _of_whole(kept: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
@@ -157,12 +176,7 @@ def _pruned(
     stays: tuple[list[Whole], int],
 ) -> Pruned:
     check_no_hooks(final.model)
-    shrunk = dict(final.model.named_modules())
-    layers = [
-        {"name": name, "before": channels.width(module, "out"), "after": channels.width(shrunk[name], "out")}
-        for name, module in unpruned.named_modules()
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
-    ]
+    layers = _layers(unpruned, final.model)
     named = {layer["name"] for layer in layers}
     before, after, prunable = budget.before, final.measured, sum(budget.limits.initial.values())
     return Pruned(

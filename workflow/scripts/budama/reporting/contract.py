@@ -117,9 +117,11 @@ class Content(TypedDict):
     seeds: list[int]
     baseline: Baseline
     variants: list[Row | Unavailable]
+    unpruned: Row | None  # the original, fine-tuned as the variants were, where that was asked for
     ranking: list[Group]
     comparisons: list[Comparison]
     against_original: list[AgainstOriginal]
+    against_unpruned: list[AgainstOriginal]
     against_random: list[AgainstRandom]
     controls: Controls
     warnings: list[dict[str, Any]]
@@ -133,7 +135,7 @@ _BEYOND = dict.fromkeys(("balanced_accuracy_percent", "trust", "answers", "corru
 _ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None, **_BEYOND}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
-    Content: {"against_original": []},
+    Content: {"against_original": [], "against_unpruned": [], "unpruned": None},
     Dataset: {"class_images": None},
     Pruning: {"cycles": None},
     Comparison: _CLAIM,

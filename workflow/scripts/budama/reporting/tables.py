@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+from budama.methods import ORIGINAL_FT
 from budama.reporting.document import Cell, Column, Table, TableRow
 from budama.reporting.inline import Inline, data
 from budama.reporting.row import Baseline, Latency, OnnxLatency, Row, Throughput, Timing
@@ -55,6 +56,8 @@ def comparison(results: Results, ratio: float | None) -> Table:
         return found + ([_cell(row["parameters"], results.count)] if parameters else [])
 
     table_rows = [TableRow(cells(results.baseline, results.original()), "baseline")]
+    if results.unpruned:
+        table_rows.append(TableRow(cells(results.unpruned, data(results.label(results.unpruned))), "baseline"))
     for row in rows:
         best = row in first and len(rows) > len(first)
         name = data(results.label(row))
@@ -96,6 +99,11 @@ def _notes(results: Results) -> list[Inline]:
     if over & {"seeds", "images"}:
         notes.append(say(f"comparison.notes.interval_{'seeds' if 'seeds' in over else 'images'}"))
     notes.append(say("comparison.notes.change"))
+    trained = bool(results.finetune["epochs"])
+    if results.unpruned:
+        notes.append(say("comparison.notes.unpruned", name=results.label(results.unpruned), trained=trained))
+    elif not results.recorded and rows:
+        notes.append(say("comparison.notes.as_it_is", trained=trained, method=ORIGINAL_FT.name))
     notes.append(say("comparison.notes.size"))
     notes.append(say("comparison.notes.flops"))
     if not results.timings_comparable():
@@ -207,7 +215,7 @@ def fate(results: Results, stages: list[str]) -> Table:
     """Accuracy on the selection images after each stage."""
     say, language = results.language.say, results.language
     rows = []
-    for row in results.rows:
+    for row in [*([results.unpruned] if results.unpruned else []), *results.rows]:
         values = [row["fate"][STAGES[stage]] for stage in stages] if row["fate"] else []
         if any(value is not None for value in values):
             name = results.with_ratio(row)

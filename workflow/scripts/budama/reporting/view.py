@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from budama import files
+from budama import files, methods
 from budama.errors import BudamaError
 from budama.reporting import contract
 from budama.reporting.contract import AgainstOriginal, Comparison, Content
@@ -43,6 +43,7 @@ class Results:
         self.pruning, self.finetune = content["pruning"], content["finetune"]
         self.dataset, self.model = content["dataset"], content["model"]
         self.recorded = content["recorded"]
+        self.unpruned = content["unpruned"]
 
     @classmethod
     def read(cls, path: str | Path, language: Language) -> Results:
@@ -180,6 +181,10 @@ class Results:
         """The test of a row against the model that was not pruned."""
         return next((one for one in self.content["against_original"] if one["variant"] == row["variant"]), None)
 
+    def against_unpruned(self, row: Row) -> AgainstOriginal | None:
+        """The test of a row against the original that was fine-tuned as it was; None where there is none."""
+        return next((one for one in self.content["against_unpruned"] if one["variant"] == row["variant"]), None)
+
     @cached_property
     def counted_seeds(self) -> int:
         """How many seeds every variant has a model of its own of; 1 where nothing is known of seeds."""
@@ -257,7 +262,9 @@ class Results:
         return self.language.say("names.original_finetuned" if self._baseline_finetuned() else "names.original")
 
     def _method(self, method: str, form: str) -> str:
-        for key in (form, "label", "short"):
+        if methods.find(method).unpruned and not self.finetune["epochs"]:
+            form = f"{form}_untrained"
+        for key in (form, form.removesuffix("_untrained"), "label", "short"):
             if text := self.language.entry(f"methods.{method}.{key}"):
                 return str(text)
         return str(method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from budama.methods import METHODS
 from budama.reporting.contract import Content, Finetune, Pruning
 from budama.reporting.row import Baseline, Row
 from budama.results.rows import change_percent, empty_row
@@ -18,12 +19,17 @@ def aggregate(settings: dict[str, Any]) -> Content:
     """
     record = settings["recorded"]
     baseline = cast(Baseline, _row("baseline", None, None, record["baseline"], None))
-    rows = [
+    every = [
         cast(Row, _row(one["name"], one["method"], one["ratio"], record["methods"][one["method"]], baseline))
         for one in settings["variants"]
     ]
+    rows = [row for row in every if not METHODS[row["method"]].unpruned]
+    unpruned = next((row for row in every if row not in rows), None)
     images, size = record["validation_samples"], record["image_size"]
-    candidates = [Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images or 0) for row in rows]
+    candidates, control = (
+        [Candidate(row["variant"], row["ratio"], row["accuracy_percent"], images or 0) for row in own]
+        for own in (rows, [unpruned] if unpruned else [])
+    )
     original = Candidate("baseline", None, baseline["accuracy_percent"], images or 0)
     comparisons = differences.compare(candidates) if images else []
     timed = baseline["latency_ms"] is not None or any(row["latency_ms"] is not None for row in rows)
@@ -62,6 +68,8 @@ def aggregate(settings: dict[str, Any]) -> Content:
         "seeds": [],
         "baseline": baseline,
         "variants": [*rows],
+        "unpruned": unpruned,
+        "against_unpruned": differences.to_control(candidates, control[0]) if images and control else [],
         "ranking": differences.rank(candidates, comparisons),
         "comparisons": comparisons,
         "against_original": differences.to_original(candidates, original) if images else [],

@@ -75,11 +75,12 @@ def write(results: Content, folder: str | Path) -> None:
 
 
 def table(results: Content) -> pd.DataFrame:
-    """A row a variant, the baseline first. Columns that begin with `selection` are on the selection images.
+    """A row a variant, after the baseline and the unpruned control. Columns `selection_…` are on the selection images.
 
     Numbers have 8 decimals, beyond which lies rounding noise (72.13 - 78.59 = -6.4600000…8).
     """
-    rows = pd.json_normalize([results["baseline"], *results["variants"]])
+    unpruned = [results["unpruned"]] if results["unpruned"] else []
+    rows = pd.json_normalize([results["baseline"], *unpruned, *results["variants"]])
     rows["scenario"], rows["seeds"] = results["scenario"], rows["seeds"].map(len)
     ranks = {name: group["rank"] for group in results["ranking"] for name in group["variants"]}
     rows["rank"] = rows["variant"].map(ranks)

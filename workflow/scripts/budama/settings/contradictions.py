@@ -73,6 +73,12 @@ def _new_weights_untrained(methods, epochs):
         yield f"finetune.epochs is 0, but {name} in pruning.methods trains new weights; it must be 1 or more"
 
 
+@_rule("scenario", "pruning.methods")
+def _nothing_pruned(methods):
+    if methods and all(METHODS[name].unpruned for name in methods):
+        yield f"pruning.methods has {show(methods[0])} alone, which prunes nothing; it must have a method beside it"
+
+
 @_rule("scenario", "pruning.cycles", "finetune.epochs")
 def _turns_untrained(cycles, epochs):
     if epochs is not None and cycles is not None and cycles > 1 and epochs < cycles:

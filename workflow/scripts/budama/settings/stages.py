@@ -33,7 +33,8 @@ RECORDED_STAGES = ("aggregate", "report")
 
 @dataclass(frozen=True)
 class Variant:
-    """A method at a ratio. `name` is `wanda`, or `wanda-0.3` where the scenario lists its ratios."""
+    """A method at a ratio. `name` is `wanda`, or `wanda-0.3` where the scenario lists its ratios. What is not pruned
+    has no ratio."""
 
     name: str
     method: str
@@ -68,15 +69,17 @@ def chosen_scenarios(config: Mapping, config_dir: str | Path = "config") -> list
 
 
 def variants(scenario: Scenario) -> list[Variant]:
-    """What a scenario compares: every method, at every ratio."""
+    """What a scenario compares: every method, at every ratio; the unpruned model once."""
     if scenario.recorded is not None:
         ratio = scenario.recorded["pruning"]["ratio"]
-        return [Variant(method, method, ratio) for method in scenario.recorded["methods"]]
+        return [Variant(name, name, None if METHODS[name].unpruned else ratio) for name in scenario.recorded["methods"]]
     assert scenario.pruning is not None, "a scenario that runs has it"
-    methods, ratio = scenario.pruning["methods"], scenario.pruning["ratio"]
+    every, ratio = scenario.pruning["methods"], scenario.pruning["ratio"]
+    methods = [method for method in every if not METHODS[method].unpruned]
+    whole = [Variant(method, method, None) for method in every if METHODS[method].unpruned]
     if isinstance(ratio, list):
-        return [Variant(f"{method}-{one}", method, one) for one in ratio for method in methods]
-    return [Variant(method, method, ratio) for method in methods]
+        return [Variant(f"{method}-{one}", method, one) for one in ratio for method in methods] + whole
+    return [Variant(method, method, ratio) for method in methods] + whole
 
 
 def place(variant: Variant, seed: int, turn: int = 1, turns: int = 1) -> str:
@@ -163,8 +166,10 @@ def _variant_settings(
 
 
 def turns(scenario: Scenario, variant: Variant) -> int:
-    """How often a variant is pruned and trained; once where pruning only gives the structure that is trained anew."""
-    return 1 if METHODS[variant.method].new_weights else (scenario.pruning or {}).get("cycles", 1)
+    """How often a variant is pruned and trained; once where pruning only gives the structure that is trained anew, or
+    nothing is pruned."""
+    method = METHODS[variant.method]
+    return 1 if method.new_weights or method.unpruned else (scenario.pruning or {}).get("cycles", 1)
 
 
 def _turn_settings(scenario: Scenario, variant: Variant, settings: dict, turn: int | None) -> dict:

@@ -35,7 +35,8 @@ class Comparison(Claim):
 
 
 class AgainstOriginal(Claim):
-    """A variant minus the model that was not pruned. The correction is over the variants of its ratio."""
+    """A variant minus the model that was not pruned, as it is or fine-tuned as the variant was. The correction is over
+    the variants of its ratio."""
 
     variant: str
     ratio: float | None

@@ -65,6 +65,21 @@ def to_original(candidates: Sequence[Candidate], original: Candidate) -> list[Ag
     return found
 
 
+def to_control(candidates: Sequence[Candidate], control: Candidate) -> list[AgainstOriginal]:
+    """Each variant against a control that was trained with the same seeds: the original, fine-tuned as they were."""
+    found: list[AgainstOriginal] = []
+    for ratio in dict.fromkeys(one.ratio for one in candidates):
+        own = [one for one in candidates if one.ratio == ratio]
+        every = [*own, control]
+        known = _moments(every)
+        claims = _judged([_pair(one, control, every, known) for one in own])
+        for one, claim in zip(own, claims):
+            if len(set(one.hits) & set(control.hits)) < 2:
+                claim["of"] = "models"
+            found.append({"variant": one.name, "ratio": ratio, **claim})
+    return found
+
+
 def against_random(hits: Mapping[str, np.ndarray], random: Mapping[int, np.ndarray]) -> list[AgainstRandom]:
     """Does each method beat pruning at random? One row a variant, for variants of one ratio.
 

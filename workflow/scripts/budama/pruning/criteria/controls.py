@@ -7,7 +7,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from budama.methods import RANDOM, SCRATCH
+from budama.methods import ORIGINAL_FT, RANDOM, SCRATCH
 from budama.pruning.criteria.base import Criterion
 from budama.pruning.criteria.weights import Magnitude
 from budama.pruning.dependency import Member
@@ -34,3 +34,16 @@ class Scratch(Magnitude):
     """
 
     method = SCRATCH
+
+
+class OriginalFt(Criterion):
+    """The model as it is: nothing is removed, all else that is done to pruned models is done to it.
+
+    Wang et al. 2023 (arXiv:2301.05219), section 3: what pruned models are compared with must have been trained as long
+    and by the same recipe.
+    """
+
+    method = ORIGINAL_FT
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        return torch.ones(size, dtype=torch.float64)

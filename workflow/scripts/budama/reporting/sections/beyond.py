@@ -41,6 +41,8 @@ def majority(results: Results) -> tuple[str, float] | None:
 def shown_rows(results: Results) -> list[tuple[Shown, Inline]]:
     """The original and the variants, with their names."""
     named: list[tuple[Shown, Inline]] = [(results.baseline, results.original())]
+    if results.unpruned:
+        named.append((results.unpruned, data(results.short(results.unpruned))))
     return named + [(row, data(results.with_ratio(row))) for row in results.rows]
 
 

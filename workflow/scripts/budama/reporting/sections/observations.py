@@ -46,7 +46,7 @@ def _ranking(results: Results, alone: bool) -> list[Block]:
         sentences.append(say("ranking.untested"))
     if sentences:
         blocks.append(Paragraph(Inline(" ".join(sentences))))
-    extra = [*_controls(results), *(families(results, "") if alone else [])]
+    extra = [*_controls(results), *_unpruned(results), *(families(results, "") if alone else [])]
     return blocks + ([Bullets(extra)] if extra else [])
 
 
@@ -126,6 +126,27 @@ def _controls(results: Results) -> list[Inline]:
                 one = all(entry["of"] == "models" for *_, entry in found)
                 sentence = say(f"ranking.random.{kind}", names=[name for name, *_ in found], one=one, **values)
                 lines.append(Inline(prefix + sentence))
+    return lines
+
+
+def _unpruned(results: Results) -> list[Inline]:
+    """Which variants lie below, above, or not apart from the original that was fine-tuned as they were."""
+    say, lines = results.language.say, []
+    if not results.unpruned:
+        return []
+    control = {"control": results.short(results.unpruned), "value": results.unpruned["accuracy_percent"]}
+    for ratio in results.ratios:
+        kinds: dict[str, list[tuple[str, float]]] = {"below": [], "level": [], "above": []}
+        for row in results.ordered(ratio):
+            if claim := results.against_unpruned(row):
+                change = claim["difference_points"]
+                kind = "level" if not claim["distinguishable"] else "below" if change < 0 else "above"
+                kinds[kind].append((results.with_ratio(row), change))
+        for kind, found in kinds.items():
+            if found:
+                low, high = (pick(change for _, change in found) for pick in (min, max))
+                names = [name for name, _ in found]
+                lines.append(say(f"ranking.unpruned.{kind}", names=names, low=low, high=high, **control))
     return lines
 
 

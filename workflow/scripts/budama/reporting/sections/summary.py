@@ -57,7 +57,8 @@ def _what(results: Results) -> Inline:
 
 def _answers(results: Results, ratio: float | None) -> list[Inline]:
     rows = results.at(ratio)
-    return [_accuracy(results, ratio), *_loss(results, ratio), _speed(results, rows), _size(results, rows)]
+    loss = [*_loss(results, ratio), *_loss_to_unpruned(results, ratio)]
+    return [_accuracy(results, ratio), *loss, _speed(results, rows), _size(results, rows)]
 
 
 def _facts(results: Results, row: Row) -> dict[str, Any]:
@@ -111,6 +112,19 @@ def _loss(results: Results, ratio: float | None) -> list[Inline]:
     kind = "unclear" if not claim["distinguishable"] else "fell" if change < 0 else "rose"
     values = {"name": results.short(row), "change": change, "low": claim["interval"][0], "high": claim["interval"][1]}
     return [results.language.say(f"summary.loss.{kind}", p=claim["p_holm"], models=claim["of"] == "models", **values)]
+
+
+def _loss_to_unpruned(results: Results, ratio: float | None) -> list[Inline]:
+    """Whether the leader lost against the original that went through the same training."""
+    row = next((row for row in results.ranking(ratio)[0]["rows"] if not methods.find(row["method"]).control), None)
+    claim = results.against_unpruned(row) if row else None
+    if not row or not results.unpruned or not claim or not claim["interval"]:
+        return []
+    change = claim["difference_points"]
+    kind = "unclear" if not claim["distinguishable"] else "fell" if change < 0 else "rose"
+    values = {"name": results.short(row), "change": change, "low": claim["interval"][0], "high": claim["interval"][1]}
+    values |= {"control": results.short(results.unpruned), "accuracy": results.unpruned["accuracy_percent"]}
+    return [results.language.say(f"summary.unpruned.{kind}", p=claim["p_holm"], **values)]
 
 
 def _speed(results: Results, rows: list[Row]) -> Inline:

@@ -43,6 +43,7 @@ def _panels(results: Results, lines: Panels) -> list[tuple[str, list[Line]]]:
 def _fate(results: Results) -> list[Section]:
     say, language = results.language.say, results.language
     rows = [(row, fate) for row in results.rows if (fate := row["fate"])]
+    whole = results.unpruned
     stages = [stage for stage in STAGES if any(fate[STAGES[stage]] is not None for _, fate in rows)]
     if len(stages) < 2:
         return []
@@ -55,6 +56,11 @@ def _fate(results: Results) -> list[Section]:
         if not methods.find(row["method"]).new_weights or len(rows) == 1:
             lines[row["ratio"]].append(Line(to_plain(results.short(row)), row["method"], xs, ys))
         items.append(say("fate.item", name=results.with_ratio(row), values=" → ".join(language.number(y) for y in ys)))
+    if whole and whole["fate"]:
+        known = [(i, v) for i, stage in enumerate(stages) if (v := whole["fate"][STAGES[stage]]) is not None]
+        line = Line(to_plain(results.short(whole)), whole["method"], [i for i, _ in known], [v for _, v in known])
+        for own in lines.values():
+            own.append(line)
     names = [to_plain(say(f"names.stages.{stage}")) for stage in stages]
     axis, title = to_plain(say("fate.axis")), say("fate.figure")
     panels = _panels(results, lines)
@@ -69,7 +75,25 @@ def _fate(results: Results) -> list[Section]:
     blocks: list[Block] = [Paragraph(intro)]
     if (cycles := results.pruning.get("cycles") or 1) > 1:
         blocks.append(Paragraph(say("fate.cycles", cycles=cycles)))
+    blocks += [Paragraph(text) for text in _original_treated(results)]
     return [Section("fate", say("fate.title"), [*blocks, figure, tables.fate(results, stages)])]
+
+
+def _original_treated(results: Results) -> list[Inline]:
+    """What the original gained by all that is done to pruned models, but for the pruning."""
+    row = results.unpruned
+    fate = row["fate"] if row else None
+    if not row or not fate or fate["as_pruned_percent"] is None:
+        return []
+    steps = {"before": fate["as_pruned_percent"], "name": results.short(row)}
+    after = {"reestimated": fate["reestimated_percent"], "trained": fate["finetuned_percent"]}
+    if not results.pruning["reestimate_batchnorm"]:
+        after["reestimated"] = None
+    if not results.finetune["epochs"]:
+        after["trained"] = None
+    return (
+        [results.language.say("fate.original", **steps, **after)] if any(v is not None for v in after.values()) else []
+    )
 
 
 def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
