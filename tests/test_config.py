@@ -90,6 +90,13 @@ def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("written", "given"), [("one_pass", "one_pass"), ("off", None)])
+def test_compensation_reaches_pruning_only_where_it_is_asked_for(folder, written, given):
+    Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.compensate": written}))
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
+    assert stages.stage_settings("prune", scenario, variant="wanda").get("compensate") == given
+
+
 def test_seed_reaches_pruning_only_where_it_decides_it(folder):
     scenario = stages.load_scenario("config/scenarios/s.yaml")
     wanda, random = stages.variants(scenario)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -17,10 +17,11 @@ from budama.pruning import channels, criteria, prunability, rounding, selection,
 from budama.pruning.budget import Budget
 from budama.pruning.calibration import Statistics
 from budama.pruning.dependency import Group
-from budama.pruning.working_copy import Original, WorkingCopy
+from budama.pruning.working_copy import Original, Record, WorkingCopy, of_whole
 
 if TYPE_CHECKING:
     from budama.reporting.row import Whole
+    from budama.results.contracts import Compensation
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Pruned:
     `ratio_used`: the share of channels at which the search ended. `round_to`: the multiple that channel counts are kept
     to. `achieved`: removed shares of `channels` (of all but those that are the classes), `macs` and `parameters`.
     `whole`: the layers that nothing can be taken from, and why. `before`, `after`: complexity of the unpruned and of
-    this model.
+    this model. `uncompensated`: the model with the weights that the cuts left, where it was compensated, and
+    `compensations`, what was done at each cut.
     """
 
     model: nn.Module
@@ -45,6 +47,8 @@ class Pruned:
     whole: list[Whole] = field(repr=False)
     before: complexity.Complexity = field(repr=False)
     after: complexity.Complexity = field(repr=False)
+    uncompensated: nn.Module | None = field(default=None, repr=False)
+    compensations: list[Compensation] = field(default_factory=list, repr=False)
 
 
 def prune(
@@ -58,6 +62,7 @@ def prune(
     fresh: Callable[[], nn.Module] | None = None,
     whole: nn.Module | None = None,
     kept: Mapping[str, list[int]] | None = None,
+    compensate: Callable[[WorkingCopy, WorkingCopy], Compensation] | None = None,
 ) -> Pruned:
     """A pruned copy of `model`, which stays as it is.
 
@@ -71,6 +76,8 @@ def prune(
         recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
         fresh: the unpruned model with new weights, for `scratch`.
         whole: the unpruned model, where `model` has lost channels in earlier turns; `kept` are those it still has.
+        compensate: has what is left make up for what is gone, in place: of the copies before and after every cut. New
+            weights (`scratch`) make up for nothing.
 
     Raises:
         criteria.Unavailable: the method cannot serve this model.
@@ -95,6 +102,7 @@ def prune(
     uniform = settings.get("scope", "layerwise") != "global"
     steps, ratio_used = settings.get("steps", 1), 0.0
     turn, turns = settings.get("turn", 1), settings.get("turns", 1)
+    record, compensations = Record(), []
     for step in range(1, steps + 1):
         if step > 1 and criterion.method.needs != "weights":
             if recalibrate is None:
@@ -105,10 +113,18 @@ def prune(
         removals = _removals(current.groups, importance, budget.limits, uniform=uniform, normalise=normalise)
         target = settings["ratio"] * ((turn - 1) * steps + step) / (steps * turns)
         last = step == steps and turn == turns
-        current, ratio_used = budget.meet(current, removals, target, uniform=uniform, last=last)
+        before = current
+        current, ratio_used = budget.meet(before, removals, target, uniform=uniform, last=last)
+        if compensate is not None and not criterion.method.new_weights:
+            compensations.append(compensate(before, current))
+            record, current = current.record.after(record), current.begun_anew()
     if criterion.method.new_weights and fresh is not None:
         current = current.replayed(fresh())
-    return _pruned(current, budget, ratio_used, unpruned.original.model, kept or {}, stays)
+    uncompensated = current.replayed(copy.deepcopy(model), record).model if compensations else None
+    done = _pruned(
+        current, budget, ratio_used, unpruned.original.model, current.record.after(record), kept or {}, stays
+    )
+    return replace(done, uncompensated=uncompensated, compensations=compensations)
 
 
 def _untouched(model: nn.Module, input_shape) -> Pruned:
@@ -126,12 +142,6 @@ def _layers(unpruned: nn.Module, shrunk: nn.Module) -> list[dict]:
         for name, module in unpruned.named_modules()
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
     ]
-
-
-def _of_whole(kept: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    """Channels kept of a model that had `earlier` channels of the unpruned one, as channels of the unpruned one."""
-    now = {name: [earlier[name][i] for i in own] if name in earlier else own for name, own in kept.items()}
-    return {**earlier, **now}
 
 
 def _limits(groups: Sequence[Group], settings: dict) -> selection.Limits:
@@ -172,6 +182,7 @@ def _pruned(
     budget: Budget,
     ratio_used: float,
     unpruned: nn.Module,
+    record: Record,
     earlier: Mapping[str, list[int]],
     stays: tuple[list[Whole], int],
 ) -> Pruned:
@@ -181,8 +192,8 @@ def _pruned(
     before, after, prunable = budget.before, final.measured, sum(budget.limits.initial.values())
     return Pruned(
         model=final.model,
-        kept={name: kept for name, kept in _of_whole(final.record.kept, earlier).items() if name in named},
-        kept_inputs={name: kept for name, kept in final.record.kept_inputs.items() if name in named},
+        kept={name: kept for name, kept in of_whole(record.kept, earlier).items() if name in named},
+        kept_inputs={name: kept for name, kept in record.kept_inputs.items() if name in named},
         layers=layers,
         ratio_used=ratio_used,
         round_to=budget.limits.round_to,

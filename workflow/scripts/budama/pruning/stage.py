@@ -13,11 +13,12 @@ from budama.data.dataset import Data
 from budama.measuring.evaluation import Evaluation, evaluate
 from budama.networks import checkpoint, models
 from budama.progress import log
-from budama.pruning import calibration, criteria, pruner, unprunable
+from budama.pruning import calibration, compensation, criteria, pruner, unprunable
 from budama.results import hits
 
 if TYPE_CHECKING:
-    from budama.results.contracts import Pruned, Unavailable
+    from budama.pruning.working_copy import WorkingCopy
+    from budama.results.contracts import Compensation, Pruned, Unavailable
 
 
 def prune(
@@ -62,6 +63,12 @@ def _prune(baseline, statistics, data: Data, settings: dict, device: torch.devic
     def fresh() -> nn.Module:
         return models.build(recipe["model"], data.classes, data.input_shape, weights=False, seed=settings["seed"])
 
+    def compensate(before: WorkingCopy, after: WorkingCopy) -> Compensation:
+        done = compensation.compensate(before, after, batches, renewed=settings["reestimate_batchnorm"])
+        if settings["reestimate_batchnorm"]:  # the next cut is measured on what this one left
+            calibration.reestimate_batchnorm(after.model, batches)
+        return done
+
     whole = None
     if trained:
         whole, model = model, checkpoint.load(trained, device, data)
@@ -71,13 +78,17 @@ def _prune(baseline, statistics, data: Data, settings: dict, device: torch.devic
     pruned = pruner.prune(
         model, data.input_shape, data.classes, settings["method"], settings, seen, recalibrate, fresh,
         whole=whole, kept=start.get("kept"),
+        compensate=compensate if settings.get("compensate", "off") != "off" else None,
     )  # fmt: skip
     selection = batching.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
-    outcomes = {"as_pruned": evaluate(pruned.model, selection, device=device)}
+    plain = pruned.model if pruned.uncompensated is None else pruned.uncompensated
+    outcomes = {"as_pruned": evaluate(plain, selection, device=device)}
     outcomes["reestimated"] = outcomes["as_pruned"]
     if settings["reestimate_batchnorm"]:
-        calibration.reestimate_batchnorm(pruned.model, batches)
-        outcomes["reestimated"] = evaluate(pruned.model, selection, device=device)
+        calibration.reestimate_batchnorm(plain, batches)
+        outcomes["reestimated"] = evaluate(plain, selection, device=device)
+    if plain is not pruned.model:
+        outcomes["compensated"] = evaluate(pruned.model, selection, device=device)
     checkpoint.save(output, pruned.model.cpu(), recipe=recipe, kept=pruned.kept)
     return _described(settings["method"], seen, pruned, outcomes)
 
@@ -89,7 +100,10 @@ def _described(
     accuracies = {when: outcome.accuracy_percent for when, outcome in outcomes.items()}
     for layer in pruned.whole:
         log(f"not pruned: {unprunable.told(layer)}")
+    for left in (left for done in pruned.compensations for left in done["left"]):
+        log(f"not compensated: {left['name']} ({left['reason']})")
     log(f"{method}: " + ", ".join(f"{when} {value:.2f} %" for when, value in accuracies.items()))
+    told = {"compensation": pruned.compensations} if pruned.compensations else {}
     return {
         "calibration_images": statistics.images,
         "ratio_used": pruned.ratio_used,
@@ -103,4 +117,5 @@ def _described(
         "selection_images": outcomes["as_pruned"].images,
         "layers": pruned.layers,
         "unpruned_layers": pruned.whole,
+        **told,
     }

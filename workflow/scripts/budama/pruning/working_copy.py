@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NoReturn
 
@@ -58,6 +58,17 @@ class Record:
     kept_inputs: dict[str, list[int]] = field(default_factory=dict)
     cuts: list[tuple[str, list[int]]] = field(default_factory=list)
 
+    def after(self, earlier: Record) -> Record:
+        """This record of a model that `earlier` had led to, as one of the model before."""
+        kept = of_whole(self.kept, earlier.kept)
+        return Record(kept, of_whole(self.kept_inputs, earlier.kept_inputs), [*earlier.cuts, *self.cuts])
+
+
+def of_whole(kept: Mapping[str, list[int]], earlier: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Channels kept of a model that had `earlier` channels of the unpruned one, as channels of the unpruned one."""
+    now = {name: [earlier[name][i] for i in own] if name in earlier else own for name, own in kept.items()}
+    return {**earlier, **now}
+
 
 class WorkingCopy:
     """A copy of the original, the dependency graph of its layers, and the record of what was cut out of it."""
@@ -73,6 +84,10 @@ class WorkingCopy:
         """What the model costs; ask when nothing more is cut out of it."""
         return complexity.measure(self.model, self.original.input_shape)
 
+    def begun_anew(self) -> WorkingCopy:
+        """This model as the original of what follows: its weights are not those that were cut any more."""
+        return WorkingCopy(self.model, replace(self.original, model=copy.deepcopy(self.model)))
+
     def without(self, removals: Sequence[selection.Removal]) -> WorkingCopy:
         """A copy from which `removals` are gone and which was seen to work; this one where there are none.
 
@@ -87,10 +102,10 @@ class WorkingCopy:
         except Exception as error:
             self._blame(error, removals)
 
-    def replayed(self, model: nn.Module) -> WorkingCopy:
-        """Another model of the same architecture, without the channels that are gone here."""
+    def replayed(self, model: nn.Module, record: Record | None = None) -> WorkingCopy:
+        """Another model of the same architecture, without the channels that are gone here, or by `record`."""
         other = WorkingCopy(model.to(self.original.images).eval(), self.original)
-        for name, idxs in self.record.cuts:
+        for name, idxs in (record or self.record).cuts:
             other._cut({name: idxs})
         verification.check_forward(other.model, self.original.images, self.original.classes)
         return other

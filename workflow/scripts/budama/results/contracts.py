@@ -20,10 +20,12 @@ class Unavailable(TypedDict):
 
 
 class StageAccuracies(TypedDict):
-    """Percent of the selection images, as pruned and with BatchNorm re-estimated."""
+    """Percent of the selection images, as pruned, with BatchNorm re-estimated, and where the scenario compensates, with
+    that done and BatchNorm re-estimated."""
 
     as_pruned: float
     reestimated: float
+    compensated: NotRequired[float]
 
 
 class StageHits(TypedDict):
@@ -31,6 +33,35 @@ class StageHits(TypedDict):
 
     as_pruned: str
     reestimated: str
+    compensated: NotRequired[str]
+
+
+class Compensated(TypedDict):
+    """A layer that was folded. The squared distance of its output from that before the cut, over the output's square:
+    `without` and `reached` with folding, on held calibration images; `promised` by the Gram matrix. `ridge`: λ over the
+    mean of the Gram matrix's diagonal."""
+
+    name: str
+    without: float
+    promised: float
+    reached: float
+    ridge: float
+
+
+class NotCompensated(TypedDict):
+    """A layer behind a cut that stays as it was: `worse` on held images, `attention`, `unread` in a pass, `wide` (its
+    Gram matrix would be too large), `shared` weights, `unlike` what was there before."""
+
+    name: str
+    reason: Literal["worse", "attention", "unread", "wide", "shared", "unlike"]
+
+
+class Compensation(TypedDict):
+    """What was done at one cut; `positions`: an image and layer, at most."""
+
+    positions: int
+    folded: list[Compensated]
+    left: list[NotCompensated]
 
 
 class Achieved(TypedDict):
@@ -70,6 +101,8 @@ class Pruned(TypedDict):
     selection_images: int
     layers: list[Layer]
     unpruned_layers: list[Whole]
+    compensation: NotRequired[list[Compensation]]  # a cut each, where the scenario compensates
+    compensate: NotRequired[str]
     method: str
     ratio: float | None
     scope: str

@@ -160,6 +160,7 @@ def _variant_settings(
         "method": variant.method,
         "ratio": variant.ratio,
         **{key: asked[key] for key in keys},
+        **({"compensate": asked["compensate"]} if asked.get("compensate", "off") != "off" else {}),
         "calibration": (baseline or _baseline_of(scenario)).calibration,
         "seed": seed if METHODS[variant.method].seeded else 0,
     }
