@@ -162,7 +162,12 @@ def latency(results: Results) -> Table:
 
     rows = [TableRow(cells(results.baseline, results.original()), "baseline")]
     rows += [TableRow(cells(row, data(results.with_ratio(row)))) for row in results.rows if row["latency"]]
-    return Table("latency", say("latency.table"), [Column(title, i > 0) for i, title in enumerate(titles)], rows)
+    notes = [say("latency.notes.paired")]
+    if control := results.control():
+        low, high = control["interval"]
+        notes.append(say("latency.notes.rule", low=low, high=high))
+    columns = [Column(title, i > 0) for i, title in enumerate(titles)]
+    return Table("latency", say("latency.table"), columns, rows, notes)
 
 
 def timings(results: Results) -> Table | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from budama import files, methods
 from budama.errors import BudamaError
-from budama.reporting import contract
+from budama.reporting import contract, paired
 from budama.reporting.contract import AgainstOriginal, Comparison, Content
 from budama.reporting.inline import Inline
 from budama.reporting.language import Language
@@ -36,6 +36,7 @@ class Results:
     """One results.json in a language."""
 
     def __init__(self, content: Content, language: Language):
+        paired.settle(content)
         self.content, self.language = content, language
         self.scenario = content["scenario"]
         self.by_name = False
@@ -146,11 +147,17 @@ class Results:
     def timing(self, row: Row) -> str:
         """Whether a row's time fell, rose, or is "equal" to the baseline's: its interval, and the A/A control's,
         decide."""
-        interval, control = self.time_interval(row), self.control()
+        interval = self.time_interval(row)
         if not interval:
             return "equal" if abs(self.time_change(row)) < 0.05 else "fell" if self.time_change(row) < 0 else "rose"
-        low, high = control["interval"] if control else (1, 1)
-        return "fell" if interval[1] < min(low, 1) else "rose" if interval[0] > max(high, 1) else "equal"
+        return self.beyond_control(*interval)
+
+    def beyond_control(self, low: float, high: float) -> str:
+        """The rule for ratios to the baseline: "fell" or "rose" where the whole interval lies beyond 1 and beyond the
+        A/A control's interval, else "equal"."""
+        control = self.control()
+        least, most = control["interval"] if control else (1, 1)
+        return "fell" if high < min(least, 1) else "rose" if low > max(most, 1) else "equal"
 
     def interval(self, row: Row | Baseline) -> tuple[float, float] | None:
         """The 95 % interval of a row's accuracy: over seeds and images, or over the images of one model."""

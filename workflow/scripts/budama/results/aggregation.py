@@ -8,6 +8,7 @@ import numpy as np
 
 from budama.methods import METHODS
 from budama.networks import titles
+from budama.reporting import paired
 from budama.results import beyond, distinct, model_rows, warnings
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
@@ -36,7 +37,7 @@ def aggregate(measured: Measured) -> Content:
     _add_intervals([*rows, *([unpruned] if unpruned else [])], [*candidates, *control], against_original)
     beyond.add_claims(measured, every)
     environment = {**benchmark["environment"], "threads": benchmark["threads"], **benchmark["clocks"]}
-    return {
+    content: Content = {
         "scenario": settings["scenario"],
         "title": settings["title"],
         "recorded": None,
@@ -61,6 +62,8 @@ def aggregate(measured: Measured) -> Content:
         "date": benchmark["environment"]["date"],
         "configuration": _configuration(measured),
     }
+    paired.settle(content)
+    return content
 
 
 def _candidate(measured: Measured, row: Row) -> Candidate:

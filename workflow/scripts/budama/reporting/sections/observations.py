@@ -9,7 +9,7 @@ from budama.reporting.document import Block, Bullets, Paragraph, Section
 from budama.reporting.inline import Inline
 from budama.reporting.row import Row
 from budama.reporting.sections import fronts
-from budama.reporting.sections.timing import direction, evidence
+from budama.reporting.sections.timing import direction, evidence, near_control
 from budama.reporting.view import Cost, Results, Tied
 
 
@@ -208,7 +208,7 @@ def _latency(results: Results, rows: list[Row]) -> list[Inline]:
             amount = say("optimisation.latency.amount", low=min(changes), high=max(changes))
             shown = {"names": [results.short(row) for row in own], "every": len(own) == len(rows) > 2}
             lines.append(say(f"optimisation.latency.{kind}", amount=Inline(" " + amount), **shown))
-    return lines
+    return lines + near_control(results, timed)
 
 
 # Accuracy against cost ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from budama.reporting.figures import plots
 from budama.reporting.figures.plots import Line, Point
 from budama.reporting.inline import Inline, to_plain
 from budama.reporting.row import Latency, Row
+from budama.reporting.sections.timing import near_control
 from budama.reporting.view import Results
 
 Timed = list[tuple[Row, Latency]]
@@ -113,7 +114,7 @@ def _caption(results: Results, rows: list[Row], band: bool) -> Inline:
             values = {"names": names, "every": every, "total": len(own), "low": min(changes), "high": max(changes)}
             sentences.append(say(f"latency.caption.{key}", **values))
     if band:
-        sentences.append(say("latency.caption.band"))
+        sentences += [say("latency.caption.band"), *near_control(results, rows)]
     return Inline(" ".join(sentences))
 
 

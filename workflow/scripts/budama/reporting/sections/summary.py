@@ -7,7 +7,7 @@ from budama.reporting.document import Block, Cell, Column, Paragraph, Table, Tab
 from budama.reporting.inline import Inline, data
 from budama.reporting.row import Row
 from budama.reporting.sections.observations import tie
-from budama.reporting.sections.timing import fastest
+from budama.reporting.sections.timing import fastest, throughput
 from budama.reporting.view import Results, Tied
 
 
@@ -58,7 +58,7 @@ def _what(results: Results) -> Inline:
 def _answers(results: Results, ratio: float | None) -> list[Inline]:
     rows = results.at(ratio)
     loss = [*_loss(results, ratio), *_loss_to_unpruned(results, ratio)]
-    return [_accuracy(results, ratio), *loss, _speed(results, rows), _size(results, rows)]
+    return [_accuracy(results, ratio), *loss, _speed(results, rows), *throughput(results, rows), _size(results, rows)]
 
 
 def _facts(results: Results, row: Row) -> dict[str, Any]:

@@ -23,6 +23,48 @@ def fastest(results: Results, rows: list[Row]) -> list[Row]:
     return [row for row, (low, _) in timed if low <= timed[0][1][1]]
 
 
+def near_control(results: Results, rows: list[Row]) -> list[Inline]:
+    """Which rows' intervals leave 1 out and yet count as equal, since they meet the A/A control's."""
+    control = results.control()
+    near = [
+        row
+        for row in rows
+        if (interval := results.time_interval(row))
+        and not interval[0] <= 1 <= interval[1]
+        and results.timing(row) == "equal"
+    ]
+    if not near or not control:
+        return []
+    low, high = control["interval"]
+    return [results.language.say("latency.near", names=[results.with_ratio(row) for row in near], low=low, high=high)]
+
+
+def throughput(results: Results, rows: list[Row]) -> list[Inline]:
+    """Images per second of the larger batch against the original's: which gained, lost, or cannot be told apart."""
+    say, before = results.language.say, results.baseline["throughput"]
+    measured = [(row, many) for row in rows if (many := row["throughput"])]
+    if not before or not measured or not results.timings_comparable():
+        return []
+    found: dict[str, list[tuple[Row, float]]] = {"rose": [], "fell": [], "equal": []}
+    for row, many in measured:
+        low, high = many["ratio_interval"] or (many["ratio"], many["ratio"])
+        time = results.beyond_control(1 / high, 1 / low)  # the rule is one of times
+        found[{"fell": "rose", "rose": "fell"}.get(time, time)].append((row, 100 * (many["ratio"] - 1)))
+    parts = [
+        say(
+            f"summary.throughput.{kind}",
+            names=[results.short(row) for row, _ in own],
+            every=len(own) == len(measured) > 1,
+            low=min(change for _, change in own),
+            high=max(change for _, change in own),
+        )
+        for kind, own in found.items()
+        if own
+    ]
+    start = say("summary.throughput.start", batch=before["batch_size"], before=before["images_per_second"])
+    return [Inline(f"{start} {'; '.join(parts)}.")]
+
+
 def why_not_comparable(results: Results) -> Inline:
     """In words: the evidence in the numbers that the recorded times are not the models', and the known cause."""
     return results.language.say("warnings.timings_not_comparable", **evidence(results))
