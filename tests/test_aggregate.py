@@ -62,6 +62,18 @@ def test_the_fate_tells_accuracy_as_pruned_reestimated_and_fine_tuned(results):
     assert 80 < fate["reestimated_percent"] < 90
 
 
+def test_the_fate_has_a_step_for_what_was_compensated_and_none_where_nothing_was():
+    parts = measured()
+    for number, seed in enumerate(SEEDS):
+        parts.pruning[f"wanda/seed-{seed}"]["selection_accuracy_percent"]["compensated"] = 87.0 + number
+    content = aggregation.aggregate(parts)
+    wanda, magnitude = row(content, "wanda"), row(content, "magnitude")
+    assert wanda["fate"]["compensated_percent"] == pytest.approx(88.0)
+    assert [seed["compensated_percent"] for seed in wanda["seeds"]] == [87.0, 88.0, 89.0]
+    assert magnitude["fate"]["compensated_percent"] is None
+    assert list(wanda["fate"])[2:] == ["reestimated_percent", "compensated_percent", "finetuned_percent"]
+
+
 def test_latency_is_a_ratio_of_times_and_throughput_of_images(results):
     wanda = row(results, "wanda")
     assert wanda["latency_ms"] == wanda["latency"]["median_ms"] == pytest.approx(1.6)

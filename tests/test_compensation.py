@@ -6,11 +6,17 @@ import itertools
 import pytest
 import small_nets
 import torch
+from small_stages import BASELINE, save
 from torch import nn
 from torch.nn import functional
 
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
+from budama.measuring.evaluation import evaluate
+from budama.networks import checkpoint
 from budama.networks.hooks import check_no_hooks
-from budama.pruning import calibration, compensation, criteria, gram, least_squares, pruner
+from budama.pruning import calibration, compensation, criteria, gram, least_squares, pruner, stage
 from budama.pruning.working_copy import Original, WorkingCopy
 
 NETS = [*small_nets.NETS]
@@ -257,3 +263,29 @@ def test_scratch_is_not_compensated():
     assert done.uncompensated is None
     assert done.compensations == []
     assert criteria.get("scratch").method.new_weights
+
+
+def test_the_stage_tells_accuracy_before_and_after_and_what_became_of_each_layer(tmp_path):
+    shape = (1, 8, 8)
+    data = {"name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full"}
+    data |= {"selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None}
+    opened = open_data(build_manifest({"data": data, "seed": 0}, threads=1))
+    save(tmp_path / "model", BASELINE["model"], shape=shape)
+    seen = calibration.batches(opened, {"batches": 2, "batch_size": 64})
+    model = checkpoint.load(tmp_path / "model")
+    calibration.collect(model, seen, threshold=0.25).save(tmp_path / "c")
+    asked = {"method": "wanda", "ratio": 0.5, "scope": "layerwise", "steps": 2, "match": "channels", "round_to": None}
+    asked |= {"ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True, "seed": 0, "compensate": "one_pass"}
+    asked["calibration"] = {"batches": 2, "batch_size": 64, "coverage_threshold": 0.25}
+    device = torch.device("cpu")
+    told = stage.prune(tmp_path / "model", tmp_path / "c", opened, asked, device, tmp_path / "pruned")
+    assert list(told["selection_accuracy_percent"]) == ["as_pruned", "reestimated", "compensated"]
+    again = evaluate(checkpoint.load(tmp_path / "pruned"), batching.batches(opened, "selection", 64))
+    assert told["selection_accuracy_percent"]["compensated"] == again.accuracy_percent
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    for cut_ in told["compensation"]:
+        rows = [*cut_["folded"], *cut_["left"]]
+        assert sorted(row["name"] for row in rows) == sorted(layers[1:]), "all but the one that reads the image"
+        assert cut_["positions"] == gram.POSITIONS
+    assert len(told["compensation"]) == 2
+    assert told["compensate"] == "one_pass"

@@ -138,6 +138,22 @@ def test_batchnorm_may_gain_or_cost():
     assert "BatchNorm'un yeniden kestirilmesi ortalama 10.0 puan kaybettirdi" in said(content)
 
 
+def test_what_compensation_changed_is_said_and_fine_tuning_is_measured_from_there():
+    content = single()
+    assert "telafi" not in said(content), "results of earlier versions know nothing of it"
+    content["pruning"]["compensate"] = "one_pass"
+    for row in content["variants"]:
+        if row["status"] == "ok":
+            row["fate"] |= {"reestimated_percent": 40.0, "compensated_percent": 53.0, "finetuned_percent": 60.0}
+            row["fate"]["compensated_percent"] = None if row["method"] == "scratch" else 53.0
+            row["seeds"] = [seed | {"kept_epoch": 1} for seed in row["seeds"]]
+    text = said(content)
+    assert "Silinen kanalların kalanlarca telafisi buna ortalama 13.0 puan ekledi." in text
+    assert "Fine-tuning bunun üstüne ortalama 7.0 puan kazandırdı." in text
+    assert "En küçük kareler (tek geçiş)" in text
+    assert "telafi edildi" in section(text, "Doğruluğun Seyri")
+
+
 def test_a_failed_control_warns_and_a_missing_one_is_said():
     content = single()
     content["controls"]["aa"] = {"ratio": 1.08, "interval": [1.05, 1.10], "within": False}

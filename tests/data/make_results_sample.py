@@ -32,7 +32,7 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         mended = 10.0 if method == "scratch" else 93.9 - 25 * ratio * (1 + loss)
         curve = [final + 0.4 - 4 * 0.5**e + rng.normal(0, 0.1) for e in range(1, 6)]
         seeds.append({"seed": seed, "accuracy_percent": final, "as_pruned_percent": round(pruned, 2),
-                      "reestimated_percent": round(mended, 2), "finetuned_percent": round(max(curve), 2),
+                      "reestimated_percent": round(mended, 2), "compensated_percent": None, "finetuned_percent": round(max(curve), 2),
                       "kept_epoch": 1 + int(np.argmax(curve)), "same_seeds": []})  # fmt: skip
         history.append({"seed": seed, "epochs": [
             {"epoch": e, "train_loss": round(0.5 * 0.7**e, 4), "selection_accuracy_percent": round(a, 2)}
@@ -51,7 +51,8 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         "seeds": seeds,
         "fate": {"baseline_percent": 93.9} | {
             key: round(float(np.mean([s[key] for s in seeds])), 2)
-            for key in ("as_pruned_percent", "reestimated_percent", "finetuned_percent")},
+            for key in ("as_pruned_percent", "reestimated_percent")}
+            | {"compensated_percent": None, "finetuned_percent": round(float(np.mean([s["finetuned_percent"] for s in seeds])), 2)},
         "parameters": parameters, "parameters_change_percent": change(parameters, BASE["parameters"]),
         "size_mib": size, "size_change_percent": change(size, BASE["size_mib"]),
         "gmacs": gmacs, "gmacs_change_percent": change(gmacs, BASE["gmacs"]),
@@ -130,7 +131,7 @@ def baseline() -> dict:
         "variant": "baseline", "method": None, "ratio": None, "status": "ok", "reason": None,
         "accuracy_percent": BASE["accuracy_percent"], "accuracy_interval": [93.03, 94.0], "accuracy_interval_over": "images",
         "accuracy_change_points": None, "change_interval": None, "retention_percent": None,
-        "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "finetuned_percent": 93.9,
+        "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "compensated_percent": None, "finetuned_percent": 93.9,
                    "kept_epoch": 29, "same_seeds": []}],
         "fate": None,
         "parameters": BASE["parameters"], "parameters_change_percent": None, "size_mib": BASE["size_mib"], "size_change_percent": None,
@@ -210,7 +211,7 @@ def main() -> None:
                     "class_images": [1000] * 10},
         "widths": None,
         "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "cycles": 1, "match": "channels", "round_to": None,
-                    "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True},
+                    "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True, "compensate": "off"},
         "finetune": {"epochs": 5, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
                      "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.5, "distill_temperature": 2.0,
                      "weight_averaging": None, "precision": "auto", "max_batches": None},

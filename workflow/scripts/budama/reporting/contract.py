@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from budama.reporting.row import Baseline, Control, Interval, Row, Seed, Unavailable
+from budama.reporting.row import Baseline, Control, Fate, Interval, Row, Seed, Unavailable
 from budama.significance.claims import AgainstOriginal, AgainstRandom, Comparison, Group
 
 
@@ -64,6 +64,7 @@ class Pruning(TypedDict):
     ignore: list[str] | None
     max_ratio: float | None
     reestimate_batchnorm: bool | None
+    compensate: str | None
 
 
 class Finetune(TypedDict):
@@ -137,10 +138,11 @@ _ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": [], "against_unpruned": [], "unpruned": None},
     Dataset: {"class_images": None},
-    Pruning: {"cycles": None},
+    Pruning: {"cycles": None, "compensate": None},
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,
-    Seed: {"kept_epoch": None, "same_seeds": []},
+    Seed: {"kept_epoch": None, "same_seeds": [], "compensated_percent": None},
+    Fate: {"compensated_percent": None},
     Baseline: _ROW,
     Row: _ROW,
     Unavailable: _ROW,

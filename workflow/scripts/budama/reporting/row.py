@@ -16,6 +16,7 @@ class Seed(TypedDict):
     accuracy_percent: float
     as_pruned_percent: float | None
     reestimated_percent: float | None
+    compensated_percent: float | None  # None where nothing was
     finetuned_percent: float | None
     kept_epoch: int | None  # 0: training gained nothing, the model is as it was before it
     same_seeds: list[int]  # that gave the same model, byte by byte, and are not rows of their own
@@ -27,6 +28,7 @@ class Fate(TypedDict):
     baseline_percent: float | None
     as_pruned_percent: float | None
     reestimated_percent: float | None
+    compensated_percent: float | None  # None where nothing was
     finetuned_percent: float | None
 
 

@@ -12,10 +12,14 @@ from budama.reporting.view import Results
 Extra = Literal["peak_memory_mib", "energy_mj_per_image"]
 EXTRAS: tuple[Extra, ...] = ("peak_memory_mib", "energy_mj_per_image")
 SPLITS: tuple[Literal["train", "calibration", "selection", "test"], ...] = ("train", "calibration", "selection", "test")
-STAGES: dict[str, Literal["baseline_percent", "as_pruned_percent", "reestimated_percent", "finetuned_percent"]] = {
+Stage = Literal[
+    "baseline_percent", "as_pruned_percent", "reestimated_percent", "compensated_percent", "finetuned_percent"
+]
+STAGES: dict[str, Stage] = {
     "baseline": "baseline_percent",
     "as_pruned": "as_pruned_percent",
     "reestimated": "reestimated_percent",
+    "compensated": "compensated_percent",
     "finetuned": "finetuned_percent",
 }
 PAIRS_LIMIT = 12  # methods; a wider matrix of p values cannot be read

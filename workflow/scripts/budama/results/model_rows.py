@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from budama.reporting.row import Baseline, Curve, Onnx, Row, Seed, Unavailable
     from budama.results.contracts import Benchmarked
 
-    Stage = Literal["as_pruned_percent", "reestimated_percent", "finetuned_percent"]
+    Stage = Literal["as_pruned_percent", "reestimated_percent", "compensated_percent", "finetuned_percent"]
     Cost = Literal["parameters", "size_mib", "gmacs"]
     LatencyKey = Literal[
         "batch_size", "median_ms", "p95_ms", "ratio", "ratio_interval", "precision", "undisturbed_percent"
     ]
 
-STAGES: tuple[Stage, ...] = ("as_pruned_percent", "reestimated_percent", "finetuned_percent")
+STAGES: tuple[Stage, ...] = (*("as_pruned_percent", "reestimated_percent", "compensated_percent", "finetuned_percent"),)
 COSTS: tuple[tuple[Cost, str], ...] = (("parameters", "parameters"), ("size_mib", "size"), ("gmacs", "gmacs"))
 LATENCY: tuple[LatencyKey, ...] = (
     *("batch_size", "median_ms", "p95_ms", "ratio", "ratio_interval", "precision", "undisturbed_percent"),
@@ -40,6 +40,7 @@ def of_baseline(measured: Measured) -> Baseline:
         "accuracy_percent": own["accuracy_percent"],
         "as_pruned_percent": None,
         "reestimated_percent": None,
+        "compensated_percent": None,
         "finetuned_percent": metrics["selection_accuracy_percent"],
         "kept_epoch": metrics["best_epoch"],
         "same_seeds": [],
@@ -111,6 +112,7 @@ def _seed_row(measured: Measured, variant: str, seed: int, same: list[int]) -> S
         "accuracy_percent": measured.benchmarked(label)["accuracy_percent"],
         "as_pruned_percent": selection["as_pruned"],
         "reestimated_percent": selection["reestimated"],
+        "compensated_percent": selection.get("compensated"),
         "finetuned_percent": measured.trained(label)["selection_accuracy_percent"],
         "kept_epoch": measured.trained(label)["best_epoch"],
         "same_seeds": same,

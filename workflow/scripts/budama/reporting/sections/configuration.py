@@ -48,6 +48,7 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
     say, language, pruning, finetune = results.language.say, results.language, results.pruning, results.finetune
     ratios = [language.share(ratio) for ratio in results.ratios if ratio is not None]
     scope, match, reestimate = pruning["scope"], pruning["match"], pruning["reestimate_batchnorm"]
+    compensate = pruning["compensate"] or "off"
     widths, round_to = results.content["widths"], pruning["round_to"]
     optimizer = rounded = distill = None
     if finetune["optimizer"]:
@@ -70,6 +71,10 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
         ("calibration_batches", _count(results, results.content["calibration"]["batches"])),
         ("round_to", rounded),
         ("reestimate", None if reestimate is None else say("words.yes" if reestimate else "words.no")),
+        (
+            "compensate",
+            say(f"configuration.compensated.{compensate}") if compensate != "off" else None,
+        ),
         ("optimizer", optimizer),
         ("distill", distill),
         ("seeds", ", ".join(map(str, results.content["seeds"])) or None),

@@ -1,7 +1,5 @@
 """What happened on the way: accuracy from stage to stage, channels layer by layer, fine-tuning epoch by epoch."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from budama import methods
@@ -11,7 +9,7 @@ from budama.reporting.figures import plots
 from budama.reporting.figures.heatmaps import heatmap
 from budama.reporting.figures.plots import Line
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.row import Fate, Layer, Row
+from budama.reporting.row import Fate, Layer, Row, Seed
 from budama.reporting.sections.timing import direction
 from budama.reporting.tables import STAGES
 from budama.reporting.view import Results
@@ -97,7 +95,7 @@ def _original_treated(results: Results) -> list[Inline]:
 
 
 def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
-    """What pruning left, what BatchNorm's re-estimation changed, what fine-tuning changed; new weights are left out."""
+    """What pruning left, and what each later stage changed; new weights are left out."""
     say, sentences = results.language.say, []
     rows = [(row, fate) for row, fate in rows if not methods.find(row["method"]).new_weights] or rows
     pruned = [(value, row) for row, fate in rows if (value := fate["as_pruned_percent"]) is not None]
@@ -107,8 +105,8 @@ def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
             for value, row in (pick(pruned, key=lambda entry: entry[0]) for pick in (min, max))
         )
         sentences.append(say("fate.caption.pruned", low=low, high=high))
-    for earlier, later in pairwise(("as_pruned", "reestimated", "finetuned")):
-        ends = [(fate[STAGES[earlier]], fate[STAGES[later]]) for _, fate in rows]
+    for later in ("reestimated", "compensated", "finetuned"):
+        ends = [(_before(fate, later), fate[STAGES[later]]) for _, fate in rows]
         steps = [after - before for before, after in ends if before is not None and after is not None]
         if steps:
             mean = sum(steps) / len(steps)
@@ -120,6 +118,14 @@ def _fate_caption(results: Results, rows: list[tuple[Row, Fate]]) -> Inline:
     return Inline(" ".join(sentences))
 
 
+def _before(one: Fate | Seed, stage: str) -> float | None:
+    """Accuracy before a stage: what is not compensated goes on as BatchNorm's re-estimation left it."""
+    if stage == "reestimated":
+        return one["as_pruned_percent"]
+    compensated = one["compensated_percent"] if stage == "finetuned" else None
+    return one["reestimated_percent"] if compensated is None else compensated
+
+
 def _runs_kept(rows: list[tuple[Row, Fate]]) -> dict[str, float] | None:
     """How many fine-tuning runs kept an epoch, of how many, and what these gained on average; None where all did."""
     runs = [one for row, _ in rows for one in row["seeds"] for _ in (one["seed"], *one["same_seeds"])]
@@ -129,7 +135,7 @@ def _runs_kept(rows: list[tuple[Row, Fate]]) -> dict[str, float] | None:
     gains = [
         after - before
         for one in kept
-        if (after := one["finetuned_percent"]) is not None and (before := one["reestimated_percent"]) is not None
+        if (after := one["finetuned_percent"]) is not None and (before := _before(one, "finetuned")) is not None
     ]
     return {"kept": len(kept), "runs": len(runs), "change": float(np.mean(gains)) if gains else 0.0}
 
