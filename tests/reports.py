@@ -76,7 +76,7 @@ def grid(
             row["per_class_change_points"] = [((7 * c + 3 * m) % 11 - 8) / 2 for c in range(classes)]
             rows.append(row)
             ranking.append({"rank": m + 1, "ratio": ratio, "variants": [row["variant"]], "tie_p_holm": None})
-    content["dataset"]["class_names"] = [f"class {c}" for c in range(classes)]
+    content["dataset"] |= {"class_names": [f"class {c}" for c in range(classes)], "class_images": [100] * classes}
     return content | {
         "variants": rows,
         "ranking": ranking,
