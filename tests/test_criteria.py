@@ -14,7 +14,7 @@ from budama.pruning import calibration, criteria
 from budama.pruning.dependency import Graph
 
 THRESHOLD = 0.25
-DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "hessian"]
+DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "l1", "flap", "hessian"]
 
 
 def features(member, channel):
@@ -98,6 +98,32 @@ def wanda(net, batches, group, size):
             for feature in features(member, channel):
                 norm = math.sqrt(float((inputs[member[0]][:, feature] ** 2).sum()))
                 total[channel] += float(weights_of(module.weight.detach(), module, role, feature).abs().sum()) * norm
+    return total
+
+
+def l1(net, batches, group, size):
+    total = [0.0] * size
+    for member in group:
+        module = net.get_submodule(member[0])
+        if member[1] == "in" or isinstance(module, nn.BatchNorm2d):
+            continue
+        for channel in range(size):
+            for feature in features(member, channel):
+                total[channel] += sum(abs(float(w)) for w in module.weight.detach()[feature].flatten())
+    return total
+
+
+def flap(net, batches, group, size):
+    inputs, total = seen_inputs(net, batches), [0.0] * size
+    for member in consumers(net, group):
+        module, role = net.get_submodule(member[0]), member[1]
+        for channel in range(size):
+            for feature in features(member, channel):
+                seen = inputs[member[0]][:, feature].flatten()
+                variance = float(((seen - seen.mean()) ** 2).mean())
+                total[channel] += variance * float(
+                    (weights_of(module.weight.detach(), module, role, feature) ** 2).sum()
+                )
     return total
 
 
@@ -205,7 +231,7 @@ def test_bn_scale_says_that_it_needs_batchnorm():
 
 
 def test_methods_that_read_data_refuse_to_run_without_statistics(case):
-    for method in ("wanda", "coverage", "taylor", "hessian"):
+    for method in ("wanda", "coverage", "flap", "taylor", "hessian"):
         with pytest.raises(BudamaError, match=f"{method} needs calibration statistics"):
             criteria.get(method).importance(case[0])
 

@@ -55,6 +55,8 @@ RANDOM = Method("random", "weights", "Blalock et al. 2020, section 4.5",
 FPGM = Method("fpgm", "weights", "He et al. 2019, eq. 4", ("#8a6500", "#e0b94a"), "v")
 BN_SCALE = Method("bn_scale", "weights", "Liu et al. 2017, section 3", ("#00788c", "#57cfe3"), "p")
 LAMP = Method("lamp", "weights", "Lee et al. 2021, eq. 3", ("#8a2f3c", "#f08a97"), "P")
+L1 = Method("l1", "weights", "Li et al. 2017, section 3.1", ("#3a6b1f", "#98d46f"), "<")
+FLAP = Method("flap", "activations", "An et al. 2024, summed to channels", ("#a8326e", "#f58ec2"), ">")
 HESSIAN = Method("hessian", "gradients", "LeCun et al. 1990, eq. 5", ("#4b4fa8", "#a5a8ff"), "X")
 SCRATCH = Method("scratch", "weights", "Liu et al. 2019, section 3",
                  ("#7a5f4a", "#d3b49c"), "*", seeded=True, control=True, new_weights=True)
@@ -65,12 +67,12 @@ ORIGINAL_FT = Method("original_ft", "weights", "Wang et al. 2023, section 3",
 # Messages, pages and registries list the methods in this order.
 METHODS = {
     row.name: row
-    for row in (COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP, HESSIAN, SCRATCH, ORIGINAL_FT)
+    for row in (
+        *(COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP, L1, FLAP, HESSIAN, SCRATCH, ORIGINAL_FT),
+    )
 }
 
 SPARE = (  # (colour, marker) for methods that the table lacks
-    (("#3a6b1f", "#98d46f"), "<"),
-    (("#a8326e", "#f58ec2"), ">"),
     (("#35506b", "#9cc3ea"), "d"),
     (("#6b5d00", "#d6c85a"), "8"),
 )

@@ -3,8 +3,8 @@
 Two kinds of statistics are kept, both on the device and of a size that does not depend on the number of images:
 
 * at the input of every layer that consumes channels (convolution, linear, attention), so after normalisation,
-  non-linearity and residual sum: the sum of squares of each channel (Wanda: Sun et al. 2024, eq. 1) and the share of
-  positions at which it is active (coverage: Pei et al. 2017, section 4.1);
+  non-linearity and residual sum: the sum of each channel and of its squares (Wanda: Sun et al. 2024, eq. 1; FLAP: An et
+  al. 2024), and the share of positions at which it is active (coverage: Pei et al. 2017, section 4.1);
 * for every parameter, the batch gradient g of the cross-entropy against the weight w: the mean over batches of
   (sum of g·w)² (Taylor: Molchanov et al. 2019, eq. 8) and of the sum of (g·w)² (optimal brain damage: LeCun et al.
   1990) over each channel's weights.
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 class Statistics:
     """What the calibration pass saw. `values` maps to float64 vectors on the CPU:
 
-    * ``LAYER/input_sumsq``, ``LAYER/input_active`` (a share, 0 to 1), one entry an input channel, and ``LAYER/rows``,
-      the number of positions seen;
+    * ``LAYER/input_sum``, ``LAYER/input_sumsq``, ``LAYER/input_active`` (a share, 0 to 1), one entry an input channel,
+      and ``LAYER/rows``, the number of positions seen;
     * ``PARAMETER/taylor_out``, ``…/taylor_in``, ``…/hessian_out``, ``…/hessian_in``, one entry a channel of that side;
       for a parameter that belongs to no layer, ``…/taylor_0``, ``…/hessian_0``, …, one vector an axis.
     """
@@ -161,7 +161,7 @@ class _Inputs:
         self.threshold = threshold
         self.sums: dict[str, list[Tensor]] = {}
         self.rows: dict[str, int] = {}
-        self.seen: dict[tuple, tuple[Tensor, Tensor, Tensor]] = {}  # one tensor often feeds several layers
+        self.seen: dict[tuple, tuple[Tensor, Tensor, Tensor, Tensor]] = {}  # one tensor often feeds several layers
 
     def register(self, name: str, module: nn.Module):
         axis = 1 if isinstance(module, channels._ConvNd) else -1
@@ -171,20 +171,21 @@ class _Inputs:
         key = (value.data_ptr(), value.shape, value.stride(), value._version, axis)
         if key not in self.seen:  # the tensor is kept, so that its address is not given to another one in this batch
             self.seen[key] = (value, *_input_sums(value, axis, self.threshold))
-        _, sumsq, active = self.seen[key]
+        sums = self.seen[key][1:]
         self.rows[name] = self.rows.get(name, 0) + value.numel() // value.shape[axis]
         if name in self.sums:
-            self.sums[name][0] += sumsq
-            self.sums[name][1] += active
+            for known, one in zip(self.sums[name], sums):
+                known += one
         else:
-            self.sums[name] = [sumsq.double(), active.double()]
+            self.sums[name] = [one.double() for one in sums]
 
     def next_batch(self) -> None:
         self.seen.clear()
 
     def result(self) -> dict[str, Tensor]:
         values = {}
-        for name, (sumsq, active) in self.sums.items():
+        for name, (total, sumsq, active) in self.sums.items():
+            values[f"{name}/input_sum"] = total
             values[f"{name}/input_sumsq"] = sumsq
             values[f"{name}/input_active"] = active / self.rows[name]
             values[f"{name}/rows"] = torch.tensor([float(self.rows[name])], dtype=torch.float64)
@@ -192,8 +193,8 @@ class _Inputs:
 
 
 @torch.no_grad()
-def _input_sums(value: Tensor, axis: int, threshold: float) -> tuple[Tensor, Tensor]:
-    """Per channel: the sum of squares, and at how many positions it lies above `threshold` after scaling.
+def _input_sums(value: Tensor, axis: int, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Per channel: the sum, the sum of squares, and at how many positions it lies above `threshold` after scaling.
 
     The scaling is DeepXplore's: an image's inputs of one layer are mapped to 0…1 by their smallest and largest value
     (Pei et al. 2017, section 4.1), so one pass is enough.
@@ -205,7 +206,7 @@ def _input_sums(value: Tensor, axis: int, threshold: float) -> tuple[Tensor, Ten
     low, high = value.amin(own, keepdim=True), value.amax(own, keepdim=True)
     scratch = torch.gt(value, low + threshold * (high - low), out=torch.empty_like(value))
     active = scratch.sum(others)
-    return torch.mul(value, value, out=scratch).sum(others), active
+    return value.sum(others), torch.mul(value, value, out=scratch).sum(others), active
 
 
 class _Gradients:

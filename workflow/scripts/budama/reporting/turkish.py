@@ -62,7 +62,7 @@ READINGS = {
     "gib": "bayt", "gb": "bayt", "kb": "bayt", "ms": "milisaniye", "macs": "meks", "flops": "flops", "onnx": "oniks",
     "cuda": "kuda", "arm": "arm", "kontrol": "kontröl", "protokol": "protoköl", "sembol": "semböl", "rol": "röl",
     "orijinal": "orijinel", "normal": "normel", "global": "globel", "ideal": "ideel", "terminal": "terminel",
-    "saat": "saet", "harf": "herf", "dikkat": "dikket",
+    "saat": "saet", "harf": "herf", "dikkat": "dikket", "flap": "flep",
 }  # fmt: skip
 
 FRONT, VOWELS, VOICELESS = "eiöü", "aeıioöuü", "fstkçşhpx"

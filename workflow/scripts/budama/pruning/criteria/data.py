@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.errors import BudamaError
-from budama.methods import COVERAGE, HESSIAN, TAYLOR, WANDA
+from budama.methods import COVERAGE, FLAP, HESSIAN, TAYLOR, WANDA
 from budama.pruning import channels
 from budama.pruning.criteria.base import Criterion, gather, weight_rows
 from budama.pruning.dependency import Member, producer
@@ -31,6 +31,31 @@ class Wanda(Criterion):
                 if side == "in" or channels.is_depthwise(member.module)
             )
             total += gather(member, weights * norms, size)
+        return total
+
+
+class Fluctuation(Criterion):
+    """Var(x_c) · Σ w² over the weights w that consume the channel, added up over the consumers.
+
+    An et al. 2024 (arXiv:2312.11983), the fluctuation metric: of a channel whose mean a bias can take up, what is lost
+    is how it fluctuates around that mean, times the squared norm of the weights that read it. x_c is the channel at the
+    consumer's input, over all calibration images and positions.
+    """
+
+    method = FLAP
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        total = torch.zeros(size, dtype=torch.float64)
+        for member in _consumers(group):
+            rows = statistics.get(member.name, "rows")
+            mean = statistics.get(member.name, "input_sum") / rows
+            variance = (statistics.get(member.name, "input_sumsq") / rows - mean.square()).clamp_min(0)
+            weights = sum(
+                rows.double().square().sum(1).cpu()
+                for name, side, rows in weight_rows(member)
+                if side == "in" or channels.is_depthwise(member.module)
+            )
+            total += gather(member, weights * variance, size)
         return total
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from budama import methods
+from budama.pruning import channels
 from budama.pruning.criteria.base import Criterion, Unavailable, gather, weight_rows
 from budama.pruning.dependency import Member, producer
 
@@ -24,6 +25,25 @@ class Magnitude(Criterion):
 
     def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
         return squared_norms(group, size).sqrt()
+
+
+class L1(Criterion):
+    """Σ|w| over the weights that produce the channel, added up over the group's layers.
+
+    Li et al. 2017 (arXiv:1608.08710), section 3.1: s_j = Σ|F_ij| of the filter's own weights; normalisations and the
+    layers that consume the channel are left out. A depthwise filter is one of those that produce it.
+    """
+
+    method = methods.L1
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        total = torch.zeros(size, dtype=torch.float64)
+        for member in group:
+            if isinstance(member.module, channels.CONSUMERS) and member.role != "in":
+                for _, side, weights in weight_rows(member):
+                    if side == "out":
+                        total += gather(member, weights.double().abs().sum(1), size)
+        return total
 
 
 class LAMP(Criterion):
