@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from budama.networks import copies
+from budama.networks import calls, copies
 from budama.progress import log
 from budama.slow_imports import without, without_compiler
 
@@ -140,7 +140,7 @@ def _ptflops(model: Any, images: torch.Tensor) -> tuple[int, int, int, dict[str,
     engine.patch_functional(elementwise)
     engine.patch_tensor_ops([])
     try:
-        with torch.no_grad(), _plain_attention():
+        with calls.by_place(model), torch.no_grad(), _plain_attention():
             model(images)
         counted, _ = model.compute_average_flops_cost()
         layers = dict(_counted_layers(model, engine))

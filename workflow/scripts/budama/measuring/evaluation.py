@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.measuring.precision import autocast, resolve
-from budama.networks import modes
+from budama.networks import layout, modes, outputs
 
 CLASSES_FOR_TOP5 = 10  # with fewer, five guesses are no achievement
 
@@ -79,10 +79,10 @@ def evaluate(model: nn.Module, batches, *, device="cpu", precision: str = "float
         for images, labels in batches:
             if not len(images):  # a worker without a share of a small last batch
                 continue
-            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            images = images.to(device, memory_format=layout.of(model), non_blocking=True)
             labels = labels.to(device, non_blocking=True)
             with autocast(precision, device):
-                logits = model(images)
+                logits = outputs.logits(model(images))
             outcomes.append(_outcome(logits, labels))
     return Evaluation.joined([Evaluation(*(one.cpu().numpy() for one in outcome)) for outcome in outcomes])
 

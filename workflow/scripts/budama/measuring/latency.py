@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.measuring.stopwatch import Clock, clock_for, free_threads, quiet
+from budama.networks import layout
 from budama.networks.hooks import check_no_hooks
 
 BASELINE = "baseline"
@@ -111,9 +112,10 @@ def compare(
     """
     for model in models.values():
         check_no_hooks(model)
-    layout = torch.channels_last if channels_last and batch.dim() == 4 else torch.contiguous_format
-    batch = batch.to(dtype=getattr(torch, precision), memory_format=layout)
-    ready, errors = _prepare_all({**models, CONTROL: models[BASELINE]}, batch, layout, compile)
+    channels_last = channels_last and not any(layout.is_contiguous(model) for model in models.values())
+    form = torch.channels_last if channels_last and batch.dim() == 4 else torch.contiguous_format
+    batch = batch.to(dtype=getattr(torch, precision), memory_format=form)
+    ready, errors = _prepare_all({**models, CONTROL: models[BASELINE]}, batch, form, compile)
     if BASELINE in errors or CONTROL in errors:
         reason = errors.get(BASELINE) or errors.get(CONTROL)
         timings = {label: Timing(error=errors.get(label, f"the baseline failed: {reason}")) for label in models}
@@ -246,12 +248,12 @@ class _Session:
         return True
 
 
-def _prepare_all(models, batch: Tensor, layout: torch.memory_format, compile: bool) -> tuple[dict, dict[str, str]]:
+def _prepare_all(models, batch: Tensor, form: torch.memory_format, compile: bool) -> tuple[dict, dict[str, str]]:
     """Copies ready to run on the batch's device and in its dtype, and the errors of those that cannot run."""
     ready, errors = {}, {}
     for label, model in models.items():
         try:
-            own = copy.deepcopy(model).eval().to(device=batch.device, dtype=batch.dtype, memory_format=layout)
+            own = copy.deepcopy(model).eval().to(device=batch.device, dtype=batch.dtype, memory_format=form)
             own = torch.compile(own) if compile else own
             with torch.inference_mode():
                 own(batch)

@@ -17,7 +17,7 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, one_line
-from budama.networks import models, modes, rebuilding
+from budama.networks import layout, models, modes, outputs, rebuilding
 from budama.networks.rebuilding import STRUCTURE, TENSORS
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, 
         "kept": kept or {},
         "aliases": aliases,
         "strides": rebuilding.strides(tensors),
+        **({layout.MARK: True} if layout.is_contiguous(model) else {}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "versions": {"torch": torch.__version__, **_source_version(recipe["model"]["source"])},
     }
@@ -88,6 +89,8 @@ def load(folder: str | Path, device: str | torch.device = "cpu", data: Data | No
         rebuilding.check_shapes(model)
     except BudamaError as error:
         raise BudamaError(f"{folder}: {error}") from error
+    if described.get(layout.MARK):
+        layout.mark(model)
     if described.get("memory_format") == "channels_last":  # of the whole model, in checkpoints of budama 0.2 and before
         model = model.to(memory_format=torch.channels_last)
     return model.eval().to(device)
@@ -154,7 +157,7 @@ def _check_equal(model: nn.Module, rebuilt: nn.Module, input_shape, folder: str 
         return
     images = models.example_input(input_shape)
     with torch.no_grad(), modes.evaluation(model):
-        same = torch.equal(model(images), rebuilt(images))
+        same = torch.equal(outputs.logits(model(images)), outputs.logits(rebuilt(images)))
     if not same:
         raise BudamaError(f"{folder}: the model read back from disk does not give the same outputs")
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, one_line
-from budama.networks import models, titles
+from budama.networks import models, outputs, titles
 from budama.networks.hooks import check_no_hooks
 from budama.progress import log
 
@@ -136,7 +136,7 @@ def agreement(model: nn.Module, exported: Callable, batches: Iterable[tuple[torc
     difference = largest = 0.0
     for batch, _ in batches:
         with torch.no_grad():
-            expected, found = model(batch), exported(batch)
+            expected, found = outputs.logits(model(batch)), exported(batch)
         images += len(batch)
         equal += int((expected.argmax(1) == found.argmax(1)).sum())
         difference = max(difference, float((expected - found).abs().max()))
@@ -150,6 +150,10 @@ def write(folder: Path, model: nn.Module, formats: list[str], input_shape, batch
     Raises BudamaError where a file does not agree with PyTorch: such a file is never left for a user.
     """
     written = {}
+    with torch.no_grad():
+        given = model(models.example_input(input_shape))
+        if not isinstance(given, torch.Tensor) or given.dim() != 2:
+            model = outputs.Logits(model).eval()
     for name in formats:
         path = folder / FORMATS[name]
         about = {"file": path.name}

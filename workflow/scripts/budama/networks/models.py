@@ -14,7 +14,7 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, did_you_mean, one_line
-from budama.networks import titles, weight_kinds
+from budama.networks import titles, trial, weight_kinds
 from budama.networks import weights as weight_files
 
 SOURCES = ("torchvision", "timm", "python", "budama")
@@ -166,7 +166,15 @@ def _python(name: str, arguments: dict, weights: str | None, classes: int, input
     built = _call(function, name, (), arguments)
     if not isinstance(built, nn.Module):
         raise BudamaError(f"model.name: {name} gave a {type(built).__name__}; it must give a torch.nn.Module")
-    return _replace_classifier(built, _count_outputs(built, input_shape, name), classes)
+    built = _unwrapped(built)
+    return _replace_classifier(built, trial.classes_of(built, input_shape, name), classes)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside what `torch.compile` and `nn.DataParallel` make of it: what is pruned is compiled anew."""
+    while inner := getattr(model, "_orig_mod", None) or (model.module if isinstance(model, nn.DataParallel) else None):
+        model = inner
+    return model
 
 
 _BUILDERS = {"torchvision": _torchvision, "timm": _timm, "budama": _budama, "python": _python}
@@ -201,22 +209,6 @@ def _no_named_weights(weights: str | None, source: str) -> None:
     if weights:
         allowed = "null or a file of weights"
         raise BudamaError(f"model.weights is {weights!r}; with source {source} it is {allowed}")
-
-
-def _count_outputs(model: nn.Module, input_shape, name: str) -> int:
-    """Number of logits of a model that nobody has described: one forward pass says it."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    images = torch.zeros(2, *input_shape, device=device)
-    try:
-        with torch.no_grad():
-            logits = model.eval()(images)
-    except Exception as error:
-        shape = list(input_shape)
-        raise BudamaError(f"model {name} does not take images of {shape}: {one_line(error)}") from error
-    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or logits.shape[0] != 2:
-        given = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise BudamaError(f"model {name} must give logits [images, classes] for images; it gave {given}")
-    return logits.shape[1]
 
 
 def _outputs(module: nn.Module | None) -> int | None:

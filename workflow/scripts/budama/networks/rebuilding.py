@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from budama.errors import BudamaError
-from budama.networks import models
+from budama.networks import models, trial
 
 TENSORS, STRUCTURE = "model.safetensors", "structure.json"  # a checkpoint's files
 _TRANSIENT = ("training", "_is_full_backward_hook")
@@ -18,13 +18,13 @@ def unpruned(recipe: dict) -> nn.Module:
     """The unpruned architecture, as fast as it can be: without storage where possible, else without initialisation."""
     arguments = (recipe["model"], recipe["classes"], recipe["input_shape"])
     try:
-        with torch.device("meta"), _NoInitialisation():
+        with torch.device("meta"), _NoInitialisation(), trial.without_values():
             model = models.build(*arguments, weights=False)
         if not any(tensor.is_meta for tensor in _plain_tensors(model)):
             return model
     except Exception:
         pass  # a constructor that computes with values, say a schedule of drop rates
-    with _NoInitialisation():
+    with _NoInitialisation(), trial.without_values():
         return models.build(*arguments, weights=False)
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from budama.errors import BudamaError
-from budama.networks import gradients, modes, outputs
+from budama.networks import calls, gradients, modes, outputs
 from budama.pruning import channels
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class _Inputs:
 
     def register(self, name: str, module: nn.Module):
         axis = 1 if isinstance(module, channels._ConvNd) else -1
-        return module.register_forward_pre_hook(lambda _, args: self._add(name, args[0].detach(), axis))
+        return calls.watch_input(module, lambda value: self._add(name, value.detach(), axis))
 
     def _add(self, name: str, value: Tensor, axis: int) -> None:
         key = (value.data_ptr(), value.shape, value.stride(), value._version, axis)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.errors import BudamaError, one_line
-from budama.networks import modes
+from budama.networks import calls, modes, outputs
 from budama.pruning import channels, tracing
 from budama.slow_imports import without
 
@@ -76,9 +76,11 @@ class Graph:
         self.names = {module: name for name, module in model.named_modules()}
         self.broadcast: dict[str, str] = {}  # layers that a layer of one channel ties together, and that layer
         try:  # tracing follows autograd, so every parameter needs a gradient; it also sets evaluation mode
-            with torch.enable_grad(), modes.all_gradients(model), warnings.catch_warnings():
+            with modes.all_gradients(model), calls.by_place(model), torch.enable_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "unwrapped parameters", which `members` handles
-                self.traced = tp.DependencyGraph().build_dependency(model, (example,), verbose=False, **hints)
+                self.traced = tp.DependencyGraph().build_dependency(
+                    model, (example,), output_transform=outputs.tensors, verbose=False, **hints
+                )
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -97,7 +99,9 @@ class Graph:
         found, obstacles = [], {}
         self.broadcast = {}
         for root, traced in self._traced():
-            if isinstance(traced, tracing.Endless):
+            if isinstance(traced, tracing.Lost):
+                name, obstacle = self.names[root], self._where_it_is_lost(traced)
+            elif isinstance(traced, tracing.Endless):
                 name, obstacle = self.names[root], self._where_it_turns(traced, root)
             else:
                 group, why = self._group(traced)
@@ -121,8 +125,8 @@ class Graph:
         known = [(module, self.traced.get_pruner_of_module(module)) for module in found]
         return [module for module, pruner in known if pruner is not None and pruner.get_out_channels(module)]
 
-    def _traced(self) -> Iterator[tuple[nn.Module, tp.dependency.Group | tracing.Endless]]:
-        """Every root that may be pruned with its group, or with the search for it that does not end."""
+    def _traced(self) -> Iterator[tuple[nn.Module, tp.dependency.Group | tracing.Endless | tracing.Lost]]:
+        """Every root that may be pruned with its group, or with the search for it that does not end, or fails."""
         seen, ignored = set(self.single), set(self.ignored)
         for root in self.roots():
             if root in seen or root in ignored:
@@ -132,6 +136,9 @@ class Graph:
                 traced = self.trace(root)
             except tracing.Endless as endless:
                 traced = endless
+            except tracing.Lost as lost:
+                yield root, lost
+                continue
             ended = not isinstance(traced, tracing.Endless)
             pairs = traced.reached if isinstance(traced, tracing.Endless) else list(traced)
             producing = {dep.target.module for dep, _ in pairs if self.prunes(dep.handler, "out")}
@@ -159,7 +166,7 @@ class Graph:
     def _meets_many(self, root: nn.Module) -> bool:
         try:
             tied = [member for member in members(self.trace(root)) if member.role == "out"]
-        except tracing.Endless:
+        except (tracing.Endless, tracing.Lost):
             return True
         return any(_width(member) > 1 for member in tied)
 
@@ -175,6 +182,14 @@ class Graph:
                         f"the search for what shares its channels does not end behind {self.names[dep.target.module]}"
                     )
         return "the search for what shares its channels does not end"
+
+    def _where_it_is_lost(self, lost: tracing.Lost) -> str:
+        """What stands in the way of a layer in whose search the library failed."""
+        for module, name in self.names.items():
+            kind = type(module).__name__
+            if any(True for _ in module.parameters(recurse=False)) and not channels.has_width(module):
+                return f"its channels reach {name}, whose kind ({kind}) pruning does not know"
+        return f"the search for what shares its channels fails ({lost})"
 
     def part(self, group: Group, idxs: Sequence[int]) -> tp.dependency.Group:
         """The group's part that belongs to the root channels `idxs`; its ``prune()`` removes them from the model."""

@@ -15,11 +15,13 @@ would change the logits by its removal; such groups are refused.
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from budama.networks import calls
 from budama.pruning import channels
 
 Kept = dict[str, list[int]]  # the channels of the original that layers still have, by their names
@@ -91,7 +93,7 @@ def living(
 
     for name, module in silenced.named_modules():
         if name in kept_inputs and isinstance(module, channels.READERS) and not channels.is_depthwise(module):
-            module.register_forward_pre_hook(lambda layer, args, name=name: look(name, layer, args[0]))
+            calls.watch_input(module, partial(look, name, module))
     silenced(images)
     return list(dict.fromkeys(found))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from budama.errors import one_line
 from budama.slow_imports import without
 
 with without("timm"):  # as in `dependency`
@@ -30,15 +31,25 @@ class Endless(Exception):
         self.reached = reached
 
 
+class Lost(Exception):
+    """The library failed in a search, on a layer that gives several outputs, say."""
+
+
 def group(graph: library.DependencyGraph, layer: nn.Module, widest: int) -> library.Group:
     """The group of all output channels of `layer`. `widest`: channels of the model's widest layer.
 
-    Raises Endless where a list names more channels than any layer has, or the search is too long or too large.
+    Raises Endless where a list names more channels than any layer has, or the search is too long or too large; Lost
+    where the library itself fails.
     """
     pruner = graph.get_pruner_of_module(layer)
     channels = list(range(pruner.get_out_channels(layer)))
     with _limits(widest):
-        return graph.get_pruning_group(layer, pruner.prune_out_channels, channels)
+        try:
+            return graph.get_pruning_group(layer, pruner.prune_out_channels, channels)
+        except (Endless, MemoryError):
+            raise
+        except Exception as error:
+            raise Lost(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 @contextmanager

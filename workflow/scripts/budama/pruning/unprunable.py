@@ -78,7 +78,7 @@ def _tied(graph: Graph, module: nn.Module) -> list:
         return []
     try:
         return members(graph.trace(module))
-    except tracing.Endless:
+    except (tracing.Endless, tracing.Lost):
         return []
 
 

@@ -19,6 +19,7 @@ from budama.data.batching import Batches, batches
 from budama.data.dataset import Data
 from budama.errors import BudamaError
 from budama.measuring.evaluation import evaluate
+from budama.networks import layout
 from budama.progress import log, track
 from budama.training import distributed, resume
 from budama.training.optimisation import WeightAverage, learning_rate, tensors
@@ -91,8 +92,8 @@ def train(
 
 
 def _placed(model: Any, device: torch.device) -> nn.Module:
-    """`model` on the device with its weights in channels_last, a call that torch's types lack."""
-    return model.to(device, memory_format=torch.channels_last)
+    """`model` on the device with its weights in its layout, a call that torch's types lack."""
+    return model.to(device, memory_format=layout.of(model))
 
 
 class _Loop:
@@ -222,7 +223,7 @@ class _Loop:
 
     def _batches(self, split: str, **how: Any) -> Batches:
         share: dict[str, Any] = {"rank": distributed.rank(), "world": distributed.world()}
-        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        place: dict[str, Any] = {"device": self.device, "memory_format": layout.of(self.model)}
         return batches(self.data, split, self.settings["batch_size"], **how, **share, **place)
 
     def _check(self, total: torch.Tensor, epoch: int) -> None:

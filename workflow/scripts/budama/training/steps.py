@@ -9,7 +9,7 @@ from torch import nn
 
 from budama.errors import BudamaError
 from budama.measuring.precision import autocast, resolve
-from budama.networks import gradients, outputs
+from budama.networks import gradients, layout, outputs, trial
 from budama.progress import log
 from budama.training import distributed
 from budama.training.optimisation import Optimizer, loss_sum
@@ -28,7 +28,8 @@ class Stepper:
     ) -> None:
         self.settings, self.device = settings, device
         self.precision = resolve(settings["precision"], device)
-        self.fused = fused and device.type == "cpu" and distributed.world() == 1 and _kernels_run_here()
+        alone = device.type == "cpu" and distributed.world() == 1
+        self.fused = fused and alone and not layout.is_contiguous(model) and _kernels_run_here()
         self.trained: Any = _twin(model, training=True) if self.fused else distributed.replica(model, device)
         self.teacher = self.evaluated(teacher) if teacher else None
         self.exact = gradients.exact(model, device)
@@ -47,7 +48,7 @@ class Stepper:
                 loss = self._gradients(images, labels, whole)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
-                    raise
+                    raise trial.cannot_be_trained(error) from error
             if loss is None:  # outside of `except`, which holds on to the tensors of the failed pass
                 self._halve(len(images))
         self.optimizer.step(rate)
