@@ -104,7 +104,7 @@ def test_a_group_whose_members_differ_among_themselves_is_not_called_indistingui
 @pytest.mark.parametrize(
     ("interval", "sentence"),
     [
-        ([-0.9, -0.2], "kaybı ölçülebilir büyüklüktedir"),
+        ([-0.9, -0.2], "doğruluğu orijinalin altına düştü: -0.55 puan"),
         ([-0.3, 0.2], "ile orijinal arasında fark gösterilemedi"),
         ([0.1, 0.6], "orijinalin üstüne çıktı"),
     ],
@@ -183,7 +183,7 @@ def test_more_than_the_original_is_never_kept_and_a_control_is_never_recommended
     assert "Doğruluk için **Wanda** seçilebilir" in text
     assert "orijinale göre +0.40 puan" in text
     assert "**Random Pruning:** En iyi" not in text
-    assert "ayırt edilemeyen en iyi denge" not in text
+    assert "birlikte en iyi denge" not in text
     assert "Random kontrolü de ondan ayırt edilemez" in text
     assert "%100.4" not in text
 

@@ -178,6 +178,9 @@ def test_anything_takes_some_suffix(text):
     ("name", "case", "expected"),
     [
         ("Budama denemesi", "locative", "Budama denemesi'nde"),
+        ("Kalite kontrolü", "ablative", "Kalite kontrolü'nden"),
+        ("Yıl sonu üretimi", "locative", "Yıl sonu üretimi'nde"),
+        ("Yeni tür mavi", "locative", "Yeni tür mavi'de"),
         ("Budama denemesi", "genitive", "Budama denemesi'nin"),
         ("Budama denemesi", "ablative", "Budama denemesi'nden"),
         ("Budama denemesi", "dative", "Budama denemesi'ne"),

@@ -177,7 +177,8 @@ PRONOMINAL = {
 # single vowel ("testi", "veri seti"), which alone would say nothing.
 HEADS = (
     "test", "deney", "model", "ağ", "rapor", "set", "görüntü", "çekim", "fotoğraf", "resim", "sınıf", "çalışm", "koş",
-    "ölçüm", "sonuç", "sonuc", "kayıt", "kayd", "albüm", "arşiv", "örnek", "örneğ", "yöntem", "tür",
+    "ölçüm", "sonuç", "sonuc", "kayıt", "kayd", "albüm", "arşiv", "örnek", "örneğ", "yöntem", "tür", "kontrol",
+    "denetim", "eğitim", "üretim", "ürün", "bölüm", "takım", "boy",
 )  # fmt: skip
 
 

@@ -286,5 +286,10 @@ class Results:
         return bool(weights) and bool((baseline.get("train") or {}).get("epochs"))
 
 
+def judged(rows: list[Row]) -> list[Row]:
+    """The rows of methods; of controls, which are measured but never recommended, only where there is nothing else."""
+    return [row for row in rows if not methods.find(row["method"]).control] or rows
+
+
 def _ends(interval: list[float] | None) -> tuple[float, float] | None:
     return (interval[0], interval[1]) if interval else None

@@ -24,7 +24,9 @@ def sections(results: Results) -> list[Section]:
     blocks: list[Block] = [_table(results, shown)]
     for place, (row, name) in enumerate(shown):
         if place in (0, 1) and row["confusion"]:
-            blocks.append(_matrix(results, row["confusion"], name, ("original", "pruned")[place]))
+            blocks.append(
+                _matrix(results, row["confusion"], name, ("original", "pruned")[place], axes=len(blocks) == 1)
+            )
     return [Section("confusion", results.language.say("confusion.title"), blocks)]
 
 
@@ -59,7 +61,8 @@ def _table(results: Results, shown: list[Shown]) -> Table:
     return Table("confusion", say("confusion.table"), columns, rows, [say("confusion.note")])
 
 
-def _matrix(results: Results, counts: list[list[float]], name: Inline, of: str) -> Figure:
+def _matrix(results: Results, counts: list[list[float]], name: Inline, of: str, axes: bool) -> Figure:
+    """`axes`: whether the caption says what rows and columns are, as that of the first does."""
     say, language, names = results.language.say, results.language, _names(results)
     table = np.array(counts)
     images = table.sum(axis=1)
@@ -76,15 +79,15 @@ def _matrix(results: Results, counts: list[list[float]], name: Inline, of: str) 
 
     items = [f"{label}: {language.number(100 * table[i, i] / images[i], 1)}" for label, i in zip(labels, places)]
     title, alternative = say("confusion.figure", name=name), Inline("; ".join(items) + ".")
-    return Figure(f"confusion-{of}", title, _caption(results, name, shares, places), alternative, draw)
+    return Figure(f"confusion-{of}", title, _caption(results, name, shares, places, axes), alternative, draw)
 
 
-def _caption(results: Results, name: Inline, shares: np.ndarray, places: list[int]) -> Inline:
+def _caption(results: Results, name: Inline, shares: np.ndarray, places: list[int], axes: bool) -> Inline:
     """The class of which the greatest share is taken for one other. `shares` has a row for each class of `places`."""
     say, names, wrong = results.language.say, _names(results), shares.copy()
     wrong[np.arange(len(places)), places] = 0
     row, column = divmod(int(wrong.argmax()), wrong.shape[1])
     if not wrong[row, column]:
-        return say("confusion.caption", name=name, actual=None)
+        return say("confusion.caption", name=name, actual=None, axes=axes)
     pair = {"actual": names[places[row]], "taken_for": names[column]}
-    return say("confusion.caption", name=name, share=float(wrong[row, column]), **pair)
+    return say("confusion.caption", name=name, share=float(wrong[row, column]), axes=axes, **pair)

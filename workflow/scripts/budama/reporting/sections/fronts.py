@@ -1,6 +1,7 @@
 """Accuracy against multiply–accumulates and against parameters (or size): who lies on the Pareto front."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from budama.reporting.document import Figure
@@ -38,7 +39,10 @@ def figures_of(results: Results) -> list[Figure]:
             continue  # size is parameters and buffers: the same picture twice
         rows = [(row, cost) for row in results.rows if (cost := row[key])]
         if rows and (before := results.baseline[key]):
-            found.append(_figure(results, rows, before, topic, scale, unit, show, again=bool(found)))
+            figure = _figure(results, rows, before, topic, scale, unit, show, again=bool(found))
+            if found and figure.caption == found[0].caption:
+                figure = replace(figure, caption=language.say("balance.figure.caption.again_front"))
+            found.append(figure)
     return found
 
 
@@ -86,8 +90,7 @@ def _same(rows: Costs, show: Show) -> bool:
 def _caption(results: Results, rows: Costs, before: float, show: Show) -> Inline:
     say = results.language.say
     if _same(rows, show):
-        first = results.ranking(rows[0][0]["ratio"])[0]["rows"]
-        return say("balance.figure.caption.same", cost=show(rows[0][1]), names=[results.short(row) for row in first])
+        return say("balance.figure.caption.same", cost=show(rows[0][1]))
     every = [*((cost, row["accuracy_percent"]) for row, cost in rows), (before, results.baseline["accuracy_percent"])]
     front: list[str] = []
     rest: list[str] = []

@@ -123,6 +123,7 @@ def _controls(results: Results) -> list[Inline]:
             if found:
                 gaps = [gap for _, gap, _ in found]
                 values = {"low": min(gaps), "high": max(gaps), "p": max(entry["p_holm"] for *_, entry in found)}
+                values["trained"] = bool(results.finetune["epochs"])
                 one = all(entry["of"] == "models" for *_, entry in found)
                 sentence = say(f"ranking.random.{kind}", names=[name for name, *_ in found], one=one, **values)
                 lines.append(Inline(prefix + sentence))
@@ -249,6 +250,7 @@ def _kept(results: Results, groups: list[Tied], index: int, row: Row, same: bool
     if index == 0 and same and len(groups) > 1 and row not in controls:
         others = [results.short(other) for other in group["rows"] if other is not row and other not in controls]
         return say("balance.best_tie" if others else "balance.best", others=others, **values)
-    if index == len(groups) - 1 and len(group["rows"]) == 1 and len(groups) > 1:
+    lost = round(row["accuracy_change_points"], 2) < 0
+    if lost and index == len(groups) - 1 and len(group["rows"]) == 1 and len(groups) > 1:
         return say("balance.last", **values)
     return say("balance.plain", **values)

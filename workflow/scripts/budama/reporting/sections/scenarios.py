@@ -120,10 +120,10 @@ def _smallest_loss(results: Results) -> list[Inline]:
     losses = [row["accuracy_change_points"] for row in rows]
     if len(rows) > 3 or any(loss >= 0 for loss in losses):
         return []
-    signed = [results.language.signed(loss) for loss in losses]
+    sizes = [results.language.number(-loss) for loss in losses]
     return [
         results.language.say(
-            "scenarios.smallest_loss", ratio=ratio, names=[results.short(r) for r in rows], losses=signed
+            "scenarios.smallest_loss", ratio=ratio, names=[results.short(r) for r in rows], losses=sizes
         )
     ]
 

@@ -8,7 +8,7 @@ from budama.reporting.inline import Inline, data
 from budama.reporting.row import Row
 from budama.reporting.sections.observations import tie
 from budama.reporting.sections.timing import fastest, throughput
-from budama.reporting.view import Results, Tied
+from budama.reporting.view import Results, Tied, judged
 
 
 def blocks(results: Results) -> list[Block]:
@@ -44,6 +44,8 @@ def _choices(results: Results) -> Table:
 
 def _what(results: Results) -> Inline:
     say, scope = results.language.say, results.pruning["scope"]
+    tried = {row["method"] for row in results.rows}
+    controls = {name for name in tried if methods.find(name).control}
     return say(
         "summary.what",
         model=results.model["title"],
@@ -51,7 +53,8 @@ def _what(results: Results) -> Inline:
         ratios=[ratio for ratio in results.ratios if ratio is not None],
         scope=say(f"names.scopes.{scope}") if scope else "",
         match=say(f"names.matches.{results.pruning['match'] or 'channels'}"),
-        methods=len({row["method"] for row in results.rows}),
+        methods=len(tried - controls),
+        controls=len(controls),
     )
 
 
@@ -72,7 +75,8 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
     controls = [row for row in rows if methods.find(row["method"]).control]
     if controls and len(rows) < len(results.at(ratio)) and len(controls) == len(rows):
         names = [results.short(row) for row in controls]
-        return say("summary.accuracy.control", names=names, value=rows[0]["accuracy_percent"])
+        value = rows[0]["accuracy_percent"]
+        return say("summary.accuracy.control", names=names, value=value, trained=bool(results.finetune["epochs"]))
     if len(rows) > 1:
         return _tie(results, groups, controls)
     if len(groups) == 1:
@@ -87,19 +91,20 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
 
 def _tie(results: Results, groups: list[Tied], controls: list[Row]) -> Inline:
     say, rows = results.language.say, groups[0]["rows"]
-    chosen = [row for row in rows if row not in controls] or rows
+    chosen = judged(rows)
     values, shown = [row["accuracy_percent"] for row in chosen], tie(results, groups[0])
     common = {"low": min(values), "high": max(values), "tie": shown, "pairwise": results.pairwise(rows)}
     common |= {"models": results.of_models, "names": [results.short(row) for row in chosen]}
-    if len(groups) == 1:
-        sentence = say("summary.accuracy.all_tie", count=len(rows), **common)
+    if len(groups) == 1 and len(chosen) > 1:
+        sentence = say("summary.accuracy.all_tie", count=len(chosen), **common)
     else:
         changes = [row["accuracy_change_points"] for row in chosen]
         sentence = say("summary.accuracy.tie", best=max(changes), worst=min(changes), **common)
     if not controls or chosen is rows:
         return sentence
     names = [results.short(row) for row in controls]
-    return Inline(f"{sentence} {say('summary.accuracy.with_control', names=names, one=len(chosen) == 1)}")
+    stage = {"one": len(chosen) == 1, "trained": bool(results.finetune["epochs"])}
+    return Inline(f"{sentence} {say('summary.accuracy.with_control', names=names, **stage)}")
 
 
 def _loss(results: Results, ratio: float | None) -> list[Inline]:
@@ -128,7 +133,7 @@ def _loss_to_unpruned(results: Results, ratio: float | None) -> list[Inline]:
 
 
 def _speed(results: Results, rows: list[Row]) -> Inline:
-    say = results.language.say
+    say, rows = results.language.say, judged(rows)
     timed = [row for row in rows if row["latency_ms"] is not None]
     if not timed or results.baseline["latency_ms"] is None:
         return say("summary.speed.none")
@@ -139,6 +144,7 @@ def _speed(results: Results, rows: list[Row]) -> Inline:
         return say("summary.speed.untested", names=[results.short(_shortest(timed))])
     changes = [results.time_change(row) for row in first]
     values = {"names": [results.short(row) for row in first], "low": min(changes), "high": max(changes)}
+    values["one"] = len(rows) == 1
     kinds = {results.timing(row) for row in first}
     if kinds == {"rose"}:
         return say("summary.speed.slower", **values)
@@ -147,7 +153,8 @@ def _speed(results: Results, rows: list[Row]) -> Inline:
             kind: [results.short(row) for row in timed if results.timing(row) == kind] for kind in ("fell", "rose")
         }
         rest = len(timed) - len(named["fell"]) - len(named["rose"])
-        return say("summary.speed.mixed" if any(named.values()) else "summary.speed.equal", **named, rest=rest)
+        key = "summary.speed.mixed" if any(named.values()) else "summary.speed.equal"
+        return say(key, **named, rest=rest, one=len(rows) == 1)
     return say("summary.speed.all_faster" if len(first) == len(timed) > 1 else "summary.speed.faster", **values)
 
 
@@ -167,7 +174,7 @@ def _smallest(results: Results, rows: list[Row]) -> list[tuple[float, float, Row
 
 
 def _size(results: Results, rows: list[Row]) -> Inline:
-    say, before = results.language.say, results.baseline["size_mib"]
+    say, before, rows = results.language.say, results.baseline["size_mib"], judged(rows)
     smallest = _smallest(results, rows)
     if not smallest or before is None:
         return say("summary.size.none")
@@ -190,13 +197,13 @@ def _sure(results: Results) -> Inline:
 
 
 def _tiles(results: Results, ratio: float | None) -> list[Tile]:
-    rows = results.at(ratio)
+    rows = judged(results.at(ratio))
     return [_accuracy_tile(results, ratio), _speed_tile(results, rows), _size_tile(results, rows), _sure_tile(results)]
 
 
-def _names(results: Results, rows: list[Row], everyone: int) -> Inline:
+def _names(results: Results, rows: list[Row], everyone: int, everyone_is: str = "none_ahead") -> Inline:
     if everyone > 1 and len(rows) == everyone:
-        return results.language.say("summary.tiles.any")
+        return results.language.say(f"summary.tiles.{everyone_is}")
     return results.language.join([results.short(row) for row in rows], "or")
 
 
@@ -206,15 +213,15 @@ def _accuracy_tile(results: Results, ratio: float | None) -> Tile:
         results.ranking(ratio)[0]["rows"],
         results.language.say("summary.tiles.accuracy"),
     )
-    values = [row["accuracy_percent"] for row in rows]
-    detail = say("summary.tiles.kept", accuracy=values[0], change=rows[0]["accuracy_change_points"])
-    if len(rows) > 1:
+    everyone = judged(results.at(ratio))
+    chosen = [row for row in rows if row in everyone]
+    values = [row["accuracy_percent"] for row in chosen or rows]
+    detail = say("summary.tiles.kept", accuracy=values[0], change=(chosen or rows)[0]["accuracy_change_points"])
+    if len(values) > 1:
         detail = say("summary.tiles.kept_tie", low=min(values), high=max(values))
-    judged = [row for row in results.at(ratio) if not methods.find(row["method"]).control]
-    chosen = [row for row in rows if row in judged]
-    if judged and not chosen:
+    if not chosen:
         return Tile(label, say("summary.tiles.no_claim"), detail)
-    return Tile(label, _names(results, chosen or rows, len(judged or rows)), detail)
+    return Tile(label, _names(results, chosen, len(everyone)), detail)
 
 
 def _speed_tile(results: Results, rows: list[Row]) -> Tile:
@@ -244,7 +251,7 @@ def _size_tile(results: Results, rows: list[Row]) -> Tile:
         return Tile(label, say("summary.tiles.no_claim"), say("summary.tiles.not_measured"))
     size, change, _ = smallest[0]
     detail = say("summary.tiles.shrunk", after=results.size(size), change=change)
-    return Tile(label, _names(results, [row for *_, row in smallest], len(rows)), detail)
+    return Tile(label, _names(results, [row for *_, row in smallest], len(rows), "any"), detail)
 
 
 def _sure_tile(results: Results) -> Tile:
