@@ -11,11 +11,13 @@ include: "location.smk"
 # Jobs call `python`: the one that runs Snakemake, or the one of the conda environment, which comes before it.
 os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), os.getenv("PATH", "")]))
 
-from budama.jobs import failures, runs, terminal
+from budama.jobs import failures, interruption, runs, terminal
 from budama.jobs.failures import told
 from budama.settings import published, stages
 
 shell.prefix(failures.SAY_WHICH_SIGNAL)
+if workflow.is_main_process:
+    interruption.watch()
 
 BASELINE = "results/baselines/{baseline}"
 SCENARIO = "results/scenarios/{scenario}"
@@ -132,7 +134,10 @@ def launcher(wildcards, resources):
 
 
 def explain_failures():
-    """Of each failed job: its errors, the end of its log, and the command that runs this one stage by hand."""
-    for job in workflow.scheduler.failed:
+    """Of each failed job: its errors, the end of its log, and the command that runs this one stage by hand.
+
+    After Ctrl-C nothing: it ended the jobs.
+    """
+    for job in [] if interruption.pressed() else workflow.scheduler.failed:
         command = failures.by_hand(job.shellcmd, job.params.spec, **runs.named(job.wildcards))
         print(failures.explain(job.rule.name, job.log[0], command), file=sys.stderr)

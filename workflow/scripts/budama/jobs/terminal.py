@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from budama.jobs import time_left
+from budama.jobs.time_left import Durations, Kind
+
 EVERY_SECONDS = 1.0
 ERASE = "\r\033[K"
 EPOCH = re.compile(rb"^epoch (\d+)/(\d+): (loss .* (\d+) s left)?", re.MULTILINE)
@@ -89,7 +92,7 @@ class Jobs:
         self.workflow = workflow
         self.seen: dict = {}
         self.took: dict = {}
-        self.earlier: dict[str, float] | None = None
+        self.earlier: dict[Kind, list[float]] | None = None
 
     def text(self) -> str:
         running = sorted(self.workflow.scheduler.running, key=lambda job: job.jobid)
@@ -118,30 +121,37 @@ class Jobs:
         return f" epoch {number}/{last}", max(0.0, said[-1] - (now - log.stat().st_mtime)) if said else None
 
     def _left(self, running: list, states: list, now: float) -> str:
-        """About how long the run still takes, by its finished jobs of the same rules or those of earlier runs."""
-        means = self._means()
-        seconds = []
+        """About how long the run still takes, by its jobs so far or by earlier runs."""
+        durations, left = self._durations(), {}
         for job, (_, own) in zip(running, states, strict=True):
-            mean = means.get(job.rule.name)
-            guess = max(0, mean - (now - self.seen[job])) if mean is not None else None
-            seconds.append(own if own is not None else guess)
-        ahead = [job for job in self.workflow.dag.needrun_jobs() if job.output and job not in running]
-        seconds += [means.get(job.rule.name) for job in ahead]
-        unknown = None in seconds
-        known = [value for value in seconds if value is not None]
-        if not any(known):
+            whole = durations.of(_kind(job))
+            if own is not None:
+                left[job] = own
+                durations.now.setdefault(_kind(job), [now - self.seen[job] + own])  # others like it will take as long
+            elif whole is not None:
+                left[job] = max(0.0, whole - (now - self.seen[job]))
+        dag = self.workflow.dag
+        coming = [job for job in dag.needrun_jobs() if job.output and job not in running]
+        ahead = {job: seconds for job in coming if (seconds := durations.of(_kind(job))) is not None}
+        if not any([*left.values(), *ahead.values()]):
             return ""
-        return f"{'more than' if unknown else 'about'} {duration(max(*known, sum(known) / len(running)))} left"
+        cores = self.workflow.global_resources["_cores"].value or len(running)
+        on_cluster = not self.workflow.global_resources["_cores"].value
+        threads = {job: 1 if on_cluster else job.threads for job in [*left, *ahead]}
+        needs = {job: set(dag.dependencies[job]) for job in ahead}
+        seconds = time_left.remaining(left, ahead, needs, cores, threads)
+        unknown = len(left) < len(running) or len(ahead) < len(coming)
+        return f"{'more than' if unknown else 'about'} {duration(seconds)} left" if seconds else ""
 
-    def _means(self) -> dict[str, float]:
-        """Seconds that a job of each rule takes: the mean of this run's, or else of what is known of earlier ones."""
+    def _durations(self) -> Durations:
+        """What is known of earlier runs, and of this one's finished jobs."""
         dag = self.workflow.dag
         if self.earlier is None:
-            self.earlier = _mean({job: self._took(job) for job in dag.jobs if not dag.finished(job)})
+            self.earlier = _by_kind({job: self._took(job) for job in dag.jobs if not dag.finished(job)})
         for job in dag.jobs:
             if dag.finished(job) and job not in self.took:
                 self.took[job] = self._took(job)
-        return self.earlier | _mean(self.took)
+        return Durations(self.earlier, _by_kind(self.took))
 
     def _took(self, job) -> float | None:
         """Seconds that a job took when it was last finished, as Snakemake recorded it."""
@@ -149,12 +159,17 @@ class Jobs:
         return record.endtime - record.starttime if record and record.endtime and record.starttime else None
 
 
-def _mean(took: dict) -> dict[str, float]:
-    by_rule: dict[str, list[float]] = {}
+def _by_kind(took: dict) -> dict[Kind, list[float]]:
+    found: dict[Kind, list[float]] = {}
     for job, seconds in took.items():
         if seconds is not None:
-            by_rule.setdefault(job.rule.name, []).append(seconds)
-    return {rule: sum(all_of) / len(all_of) for rule, all_of in by_rule.items()}
+            found.setdefault(_kind(job), []).append(seconds)
+    return found
+
+
+def _kind(job) -> Kind:
+    wildcards = dict(job.wildcards.items())
+    return job.rule.name, wildcards.get("scenario") or wildcards.get("baseline")
 
 
 def name(job) -> str:
