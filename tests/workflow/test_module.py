@@ -62,6 +62,14 @@ def files(folder: Path) -> set[str]:
     return {path.as_posix() for path in found if "__pycache__" not in path.parts}
 
 
+def test_a_link_to_the_snakefile_starts_it_in_another_folder(repository, tmp_path):
+    mine = tmp_path / "benim klasörüm"
+    mine.mkdir()
+    shutil.move(chain.lay_out(tmp_path / "with config") / "config", mine / "config")
+    (mine / "Snakefile").symlink_to(repository / "Snakefile")
+    assert chain.plan(mine, PREVIEW) == {"preview"}
+
+
 def test_a_deployed_folder_plans_what_the_repository_plans(deployed, tmp_path):
     assert chain.plan(deployed) == chain.plan(chain.lay_out(tmp_path / "whole"))
 

@@ -110,6 +110,8 @@ def test_a_failed_job_shows_the_end_of_its_log_and_a_command_that_runs_it_alone(
     target = "results/scenarios/small/wanda/seed-0/metrics.json"
     done = chain.run(work, target, "--forcerun", "finetune", "--rerun-triggers", "input")
     assert done.returncode == 1
+    assert "--spec" not in done.stderr, "the command stands there once, in a form that can be read"
+    assert "Command '" not in done.stderr
     told = done.stderr[done.stderr.index("finetune failed") :]
     assert "logs/scenarios/small/wanda/seed-0/finetune.log" in told
     command = re.search(r"To run it alone:\n\s+(.*)", told)[1]

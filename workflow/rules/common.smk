@@ -11,7 +11,7 @@ include: "location.smk"
 # Jobs call `python`: the one that runs Snakemake, or the one of the conda environment, which comes before it.
 os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), os.getenv("PATH", "")]))
 
-from budama.jobs import failures, interruption, runs, terminal
+from budama.jobs import failures, interruption, messages, runs, terminal
 from budama.jobs.failures import told
 from budama.settings import published, stages
 
