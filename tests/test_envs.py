@@ -76,5 +76,9 @@ def test_every_rule_that_runs_python_names_the_environment_of_its_stage():
 
 def test_all_stages_have_an_environment():
     stages = {stage for stages in conda_environments.STAGES.values() for stage in stages}
-    scripts = {path.stem for path in code_digest.SCRIPTS.glob("*.py")} - {"conda_environments", "config_readme"}
+    scripts = {path.stem for path in code_digest.SCRIPTS.glob("*.py")} - {
+        "conda_environments",
+        "config_readme",
+        "leftovers",
+    }
     assert stages == scripts

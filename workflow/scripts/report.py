@@ -6,8 +6,10 @@
 `--compare` takes the results.json of other scenarios, in the order in which the report compares with them.
 """
 
+from pathlib import Path
+
 from budama.errors import BudamaError
-from budama.jobs import command_line
+from budama.jobs import command_line, leftovers
 from budama.progress import log
 from budama.reporting import outline, render
 from budama.reporting.language import Language
@@ -27,9 +29,17 @@ def main() -> None:
     others = [Results.read(path, language) for path in args.compare]
     if not results.rows:
         raise BudamaError(f"{args.results}: no variant of {results.scenario} was measured; there is nothing to report")
+    results.content["warnings"] += _left_over(results, Path(args.results).parent)
     written = render.write(outline.build(results, others), language, args.output_dir)
     for path in written:
         log(f"wrote {path}")
+
+
+def _left_over(results: Results, folder: Path) -> list[dict]:
+    """The warning of models in the results' folder that are not in the results."""
+    rows = [*results.variants, *([results.unpruned] if results.unpruned else [])]
+    variants, seeds = [row["variant"] for row in rows], results.content["seeds"]
+    return [] if results.recorded else leftovers.warnings(results.scenario, folder, variants, seeds)
 
 
 if __name__ == "__main__":
