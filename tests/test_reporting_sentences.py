@@ -1,14 +1,23 @@
 """Sentences that a reader acts on: what is recommended, what was not shown, and reports of few methods."""
 
 import re
+from pathlib import Path
 
 import pytest
 from reports import from_record, said, section, single
+
+from budama.reporting import overview
+from budama.reporting.language import Language
+from budama.reporting.view import Results
 
 WORDS = {
     "tr": {"summary": "Kısaca", "speed": "Hız için **Random** seçilmelidir", "size": "Boyut için **Random**"},
     "en": {"summary": "In short", "speed": "For speed choose **Random**", "size": "For size choose **Random**"},
 }
+COUNTED = (
+    "duplicates", "unreadable_images", "label_conflicts", "skipped_files", "more_frames", "alike_classes",
+    "class_without_images",
+)  # fmt: skip
 NEVER = (
     r"\bvs\b",
     "eğitim tarafından",
@@ -167,3 +176,38 @@ def test_one_shared_method_reads_naturally():
     text = section(said(here, there), "TS2 ile Karşılaştırma")
     assert re.search(r"Ortak tek yöntemde (doğruluk TS3'te daha|iki senaryo)", text)
     assert "Ortak 1 yöntemin" not in text
+
+
+ONES = r"(?<![\d.,%])1 (\w+ )?(images|classes|seeds|methods|controls|rows|pairs|files|models|epochs|threads)\b"
+
+
+def test_english_says_one_of_one():
+    content = only("wanda", "random")
+    content["dataset"]["counts"] = dict.fromkeys(content["dataset"]["counts"], 1) | {"test": 10}
+    content["seeds"], content["finetune"]["epochs"] = [0], 1
+    content["warnings"] = [
+        {"code": "few_images", "split": "test", "images": 1},
+        {"code": "few_calibration_images", "asked": 1, "images": 1},
+        {"code": "unexpected_classes", "classes": 1, "expected": 1},
+        {"code": "fewer_threads", "threads": 1, "asked": 1},
+        *({"code": code, "count": 1, "split": "test", "examples": ["a", "b"]} for code in COUNTED),
+    ]
+    text = said(content, code="en")
+    assert "A class has about 1 test image;" in text
+    assert "(s)" not in text
+    assert not re.search(ONES, text)
+    content["dataset"]["counts"]["test"] = 1
+    assert "one seed and 1 test image." in said(content, code="en")
+    language = Language("en")
+    assert language.say("index.intro", n=1).startswith("1 scenario reported")
+    assert language.say("board.intro", n=1, groups=1).startswith("1 row, 1 pair of")
+    assert "{n} rows" not in str(language.catalogue["board"]["words"])
+
+
+def test_the_index_names_no_control_as_ahead():
+    content = tied(only("wanda", "random"))
+    names = [row["variant"] for row in content["variants"]]
+    content["ranking"][0]["variants"] = sorted(names)  # random first
+    entry = overview.entries([Results(content, Language("tr"))], Path("/nowhere"))[0]
+    assert entry["leader"] == "Wanda"
+    assert entry["accuracy"][0] == next(r["accuracy_percent"] for r in content["variants"] if r["method"] == "wanda")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.render import NAME
-from budama.reporting.view import Results
+from budama.reporting.view import Results, judged
 
 
 def entries(found: list[Results], folder: Path) -> list[dict]:
@@ -25,6 +25,7 @@ def _entry(results: Results, folder: Path) -> dict:
     ratios = [ratio for ratio in results.ratios if ratio is not None]
     ratio = results.ratios[0]
     first = results.ranking(ratio)[0]["rows"] if results.at(ratio) else []
+    first = judged(first)
     lead = first[0] if first else None
     scope, date = results.pruning["scope"], results.content["date"]
     return {
