@@ -2,6 +2,7 @@
 
 import pytest
 
+from budama.errors import BudamaError
 from budama.networks import models
 from budama.pruning import preview, pruner
 from budama.settings import stages
@@ -63,16 +64,37 @@ def test_ts5_gives_what_its_published_table_says():
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "key", "expected"),
+    ("before", "key", "expected"),
     [
-        (4.13, 3.34, "gmacs", "4.13 → 3.34 G"),
-        (0.00168, 0.00082, "gmacs", "1.68 → 0.82 M"),
-        (0.000004, 0.000002, "gmacs", "4.00 → 2.00 k"),
-        (97.7, 79.67, "size_mib", "97.70 → 79.67 MiB"),
-        (39.25 / 1024, 19.5 / 1024, "size_mib", "39.25 → 19.50 KiB"),
+        (4.13, "gmacs", "G"),
+        (0.00168, "gmacs", "M"),
+        (0.000004, "gmacs", "k"),
+        (97.7, "size_mib", "MiB"),
+        (39.25 / 1024, "size_mib", "KiB"),
     ],
 )
-def test_small_nets_are_told_in_units_that_show_them(before, after, key, expected):
+def test_small_nets_are_told_in_units_that_show_them(before, key, expected):
     import preview as stage
 
-    assert stage.between(before, after, stage.UNITS[key]) == expected
+    assert stage.unit_of(before, stage.UNITS[key]) == expected
+
+
+def test_the_table_has_the_figures_of_every_ratio_in_columns():
+    import preview as stage
+
+    shown = preview.preview(MODEL, data(), {**PRUNING, "ratio": [0.2, 0.5]})
+    head, before, *after = stage.table(shown)
+    assert head.split() == ["ResNet8", "parameters", "size", "(MiB)", "MACs", "(M)", "channels"]
+    assert before.split() == ["before", "78,042", "0.30", f"{1000 * shown['before']['gmacs']:.2f}"]
+    for line, row in zip(after, shown["after"]):
+        assert line.startswith(f"ratio {row['ratio']:g} ")
+        assert f"{row['parameters']:,} ({row['parameters_change_percent']:+.1f} %)" in line
+        assert f"{1000 * row['gmacs']:.2f} ({row['gmacs_change_percent']:+.1f} %)" in line
+    assert len({len(line) for line in (head, *after)}) == 1, "columns are aligned"
+
+
+def test_a_model_of_ones_own_is_tried_as_training_uses_it():
+    """Its in-place operation overwrites what the gradient needs: a preview that passed was followed by a traceback."""
+    mine = {"source": "python", "name": "user_models:InPlace", "arguments": {}, "weights": None}
+    with pytest.raises(BudamaError, match="the model user_models:InPlace cannot be trained: RuntimeError"):
+        preview.preview(mine, data(), PRUNING)

@@ -133,6 +133,13 @@ def launcher(wildcards, resources):
     return f"torchrun --standalone --nproc-per-node {gpus}" if gpus > 1 else "python"
 
 
+def show_previews():
+    """On the screen, what the previews of this run say."""
+    for job in workflow.dag.jobs:
+        if job.rule.name.endswith("preview"):
+            print("", *failures.end_of_log(job.log[0]), sep="\n", file=sys.stderr)
+
+
 def explain_failures():
     """Of each failed job: its errors, the end of its log, and the command that runs this one stage by hand.
 

@@ -9,6 +9,7 @@ from budama.jobs import command_line
 from budama.progress import log
 
 UNITS = {"size_mib": {"MiB": 1, "KiB": 1024}, "gmacs": {"G": 1, "M": 1e3, "k": 1e6}}
+STEMS = {"size_mib": "size", "gmacs": "gmacs"}
 
 
 def main() -> None:
@@ -28,19 +29,37 @@ def main() -> None:
 
     for layer in result["unpruned_layers"]:
         log(f"not pruned: {unprunable.told(layer)}")
+    for line in table(result):
+        log(line)
+
+
+def table(result: dict) -> list[str]:
+    """The figures before and after each ratio, in aligned columns."""
     before = result["before"]
+    units = {key: unit_of(before[key], UNITS[key]) for key in UNITS}
+    rows = [(result["model"], "parameters", f"size ({units['size_mib']})", f"MACs ({units['gmacs']})", "channels")]
+    rows.append(("before", f"{before['parameters']:,}", *(_shown(before, key, units) for key in UNITS), ""))
     for after in result["after"]:
-        size, macs = (between(before[key], after[key], UNITS[key]) for key in UNITS)
-        log(
-            f"ratio {after['ratio']:g}: {size} ({after['size_change_percent']:+.1f} %), {macs} "
-            f"({after['gmacs_change_percent']:+.1f} %)" + (", an estimate" if after["estimate"] else "")
+        costs = (
+            f"{_shown(after, key, units)} ({after[f'{stem}_change_percent']:+.1f} %)" for key, stem in STEMS.items()
         )
+        parameters = f"{after['parameters']:,} ({after['parameters_change_percent']:+.1f} %)"
+        name = f"ratio {after['ratio']:g}" + (", an estimate" if after["estimate"] else "")
+        rows.append((name, parameters, *costs, f"{-after['channels_removed_percent']:+.1f} %"))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for first, *others in rows:
+        lines.append("  ".join([first.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:]))]).rstrip())
+    return lines
 
 
-def between(before: float, after: float, units: dict[str, float]) -> str:
-    """4.13 → 3.34 G: in the largest unit of which the first number has a tenth or more; else in the smallest."""
-    unit = next((name for name, factor in units.items() if before * factor >= 0.1), list(units)[-1])
-    return f"{before * units[unit]:.2f} → {after * units[unit]:.2f} {unit}"
+def unit_of(before: float, units: dict[str, float]) -> str:
+    """The largest unit of which the number has a tenth or more; else the smallest."""
+    return next((name for name, factor in units.items() if before * factor >= 0.1), list(units)[-1])
+
+
+def _shown(figures: dict, key: str, units: dict[str, str]) -> str:
+    return f"{figures[key] * UNITS[key][units[key]]:.2f}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from budama.data.expectation import expected
 from budama.measuring import complexity
-from budama.networks import models, titles
+from budama.networks import models, titles, trial
 from budama.pruning import pruner
 
 
@@ -18,6 +18,8 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
     """
     shape, classes, known = expected(data)
     untrained = models.build(model, classes, shape, weights=False)
+    if model["source"] == "python":  # others are known to train
+        trial.train(untrained, shape, model["name"])
     estimate = settings["scope"] == "global" or not known or settings.get("round_to") == "auto"
     if settings.get("round_to") == "auto":
         settings = {**settings, "round_to": None}
