@@ -220,3 +220,12 @@ def test_a_report_is_compared_with_what_this_run_makes_and_with_what_is_there(co
 def test_how_a_run_is_planned_is_in_no_stages_digest(module):
     for script in code_digest.SCRIPTS.glob("*.py"):
         assert code_digest.PACKAGE / f"jobs/{module}.py" not in code_digest.modules(script.stem)
+
+
+def test_the_page_over_all_scenarios_writes_numbers_as_their_reports_do_where_these_agree(configuration):
+    change(configuration, report__decimal=".")
+    assert runs.index_arguments(["first"]) == ["--language", "tr", "--decimal", "."]
+    assert runs.index_arguments(["first", "second"]) == ["--language", "tr"]
+    change(configuration, report__language="en")
+    assert runs.index_arguments(["first"]) == ["--language", "en"]
+    assert runs.index_arguments([]) == []

@@ -96,6 +96,12 @@ def published_tables(wildcards):
     return [path.as_posix() for path in published.find()]
 
 
+@told
+def index_arguments(wildcards):
+    """The language and decimal sign of the page over all scenarios."""
+    return runs.index_arguments(CHOSEN)
+
+
 def compared_in_this_run(wildcards):
     return compared(wildcards)[0]
 

@@ -51,9 +51,10 @@ rule index:
     params:
         scripts=scripts,
         spec=spec("index"),
+        numbers=index_arguments,
     shell:
         "python {params.scripts:q}/index.py --output-dir reports --results-dir results/scenarios"
-        " --published {input.published} -- {input.results} > {log} 2>&1"
+        " {params.numbers} --published {input.published} -- {input.results} > {log} 2>&1"
 
 
 # It has no files of its own, so it always runs: the index rule's are made anew from what lies on the disk.
@@ -68,6 +69,7 @@ rule leaderboard:
     params:
         scripts=scripts,
         spec=spec("index"),
+        numbers=index_arguments,
     shell:
         "python {params.scripts:q}/index.py --output-dir reports --results-dir results/scenarios"
-        " --published {input.published} > {log} 2>&1"
+        " {params.numbers} --published {input.published} > {log} 2>&1"

@@ -230,6 +230,18 @@ def labelled(files: Mapping[str, str]) -> list[str]:
     return [f"{label}={path}" for label, path in files.items()]
 
 
+def index_arguments(scenarios: Iterable[str]) -> list[str]:
+    """The arguments by which the page over all scenarios speaks and writes numbers as their reports do, where these
+    agree."""
+    reports = [find_scenario(name).report for name in scenarios]
+    found = []
+    for key in ("language", "decimal"):
+        values = {report[key] for report in reports}
+        if len(values) == 1 and (value := values.pop()):
+            found += [f"--{key}", value]
+    return found
+
+
 def width_arguments(scenario: str) -> list[str]:
     """The arguments by which `prune` takes the measured widths."""
     return [word for file in measured_widths(scenario) for word in ("--widths", file)]
