@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from budama.errors import BudamaError
 from budama.networks import models
-from budama.pruning import calibration, criteria
+from budama.pruning import calibration, criteria, gram
 from budama.pruning.dependency import Graph
 
 THRESHOLD = 0.25
-DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "l1", "flap", "hessian"]
+DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "l1", "flap", "obs", "hessian"]
 
 
 def features(member, channel):
@@ -127,6 +127,41 @@ def flap(net, batches, group, size):
     return total
 
 
+def obs(net, batches, group, size):
+    """Of all that may go next, that after which the least is missed, every set of removed channels by itself."""
+    inputs, found = seen_inputs(net, batches), []
+    for name, role, first, stride in consumers(net, group):
+        module = net.get_submodule(name)
+        grouped, depthwise = (getattr(module, "groups", 1), role == "both")
+        own = [list(features((name, role, first, stride), c)) for c in range(size)]
+        seen = torch.stack([inputs[name][:, f].transpose(0, 1).flatten(1).flatten() for f in own])
+        moment = torch.cov(seen, correction=0)
+        if grouped > 1:
+            block = torch.arange(size) // (1 if depthwise else size // grouped)
+            moment = moment * (block[:, None] == block[None])
+        weights = torch.stack([
+            torch.cat([weights_of(module.weight.detach(), module, role, f) for f in one]) for one in own
+        ])  # fmt: skip
+        found.append((moment + 1e-3 * moment.diagonal().mean() * torch.eye(size, dtype=torch.float64), weights))
+
+    def missed(gone):
+        kept, total = [c for c in range(size) if c not in gone], 0.0
+        for moment, weights in found:
+            rest = moment[gone][:, gone]
+            if kept:
+                between = moment[gone][:, kept]
+                rest = rest - between @ torch.linalg.inv(moment[kept][:, kept]) @ between.T
+            total += float((weights[gone] * (rest @ weights[gone])).sum())
+        return total
+
+    gone, scores = [], [0.0] * size
+    while len(gone) < size:
+        channel = min((c for c in range(size) if c not in gone), key=lambda c: missed([*gone, c]))
+        gone.append(channel)
+        scores[channel] = missed(gone)
+    return scores
+
+
 def coverage(net, batches, group, size):
     inputs, total, readers = seen_inputs(net, batches), [0.0] * size, consumers(net, group)
     for member in readers:
@@ -179,7 +214,9 @@ def traced(net):
 @pytest.fixture(scope="module", params=list(small_nets.NETS))
 def case(request):
     net, batches = small_nets.build(request.param), small_nets.batches()
-    return net, batches, traced(net), calibration.collect(net, batches, threshold=THRESHOLD)
+    statistics, groups = calibration.collect(net, batches, threshold=THRESHOLD), traced(net)
+    statistics.values.update(gram.moments(net, list(groups.values()), (images for images, _ in batches)))
+    return net, batches, groups, statistics
 
 
 def test_groups_are_those_that_one_finds_by_hand(case):
@@ -231,7 +268,7 @@ def test_bn_scale_says_that_it_needs_batchnorm():
 
 
 def test_methods_that_read_data_refuse_to_run_without_statistics(case):
-    for method in ("wanda", "coverage", "flap", "taylor", "hessian"):
+    for method in ("wanda", "coverage", "flap", "obs", "taylor", "hessian"):
         with pytest.raises(BudamaError, match=f"{method} needs calibration statistics"):
             criteria.get(method).importance(case[0])
 

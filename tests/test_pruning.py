@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from budama.errors import BudamaError
 from budama.networks import models
-from budama.pruning import calibration, criteria, pruner
+from budama.pruning import calibration, criteria, gram, pruner
 from budama.pruning.dependency import Graph
 
 METHODS = [name for name, one in criteria.CRITERIA.items() if not one.method.unpruned]
@@ -25,7 +25,11 @@ def settings(ratio=0.5, **others):
 def prune(net, method="magnitude", shape=small_nets.SHAPE, classes=small_nets.CLASSES, **options):
     data = {"statistics": options.pop("statistics", None), "recalibrate": options.pop("recalibrate", None)}
     fresh = options.pop("fresh", None)
-    return pruner.prune(net, shape, classes, method, settings(**options), fresh=fresh, **data)
+    return pruner.prune(net, shape, classes, method, settings(**options), fresh=fresh, moments=moments, **data)
+
+
+def moments(of):
+    return gram.moments(of.model, of.groups, (images for images, _ in small_nets.batches(dtype=torch.float32)))
 
 
 def collect(net):
@@ -49,10 +53,12 @@ def test_all_removed_channels_are_the_lowest_scored_of_their_group(net, method, 
         pytest.skip("a group without BatchNorm")
     statistics = collect(net)
     pruned = prune(net, method, scope=scope, statistics=statistics, seed=3, fresh=lambda: copy.deepcopy(net))
-    importance = criteria.get(method).importance(net, statistics, seed=3)
     graph = Graph(net, models.example_input(small_nets.SHAPE), [net.fc])
-    removed = 0
-    for group in graph.groups():
+    groups, removed = graph.groups(), 0
+    seen = (images for images, _ in small_nets.batches(dtype=torch.float32))
+    statistics.values.update(gram.moments(net, groups, seen))
+    importance = criteria.get(method).importance(net, statistics, seed=3)
+    for group in groups:
         scores = importance(group.traced).reshape(group.repeats, -1).mean(0)
         kept = pruned.kept.get(group.name, list(range(group.size)))
         gone = [c for c in range(group.size) if c not in kept]

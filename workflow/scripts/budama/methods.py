@@ -15,7 +15,7 @@ class Method:
 
     Attributes:
         name: as in a scenario file.
-        needs: what its score reads.
+        needs: what its score reads; moments are of the inputs of all layers, which prune collects itself.
         paper: where it comes from.
         colour: in figures, on a light and on a dark page.
         marker: in figures, one of matplotlib's.
@@ -28,7 +28,7 @@ class Method:
     """
 
     name: str
-    needs: Literal["weights", "activations", "gradients"]
+    needs: Literal["weights", "activations", "gradients", "moments"]
     paper: str
     colour: tuple[str, str]
     marker: str
@@ -57,6 +57,7 @@ BN_SCALE = Method("bn_scale", "weights", "Liu et al. 2017, section 3", ("#00788c
 LAMP = Method("lamp", "weights", "Lee et al. 2021, eq. 3", ("#8a2f3c", "#f08a97"), "P")
 L1 = Method("l1", "weights", "Li et al. 2017, section 3.1", ("#3a6b1f", "#98d46f"), "<")
 FLAP = Method("flap", "activations", "An et al. 2024, summed to channels", ("#a8326e", "#f58ec2"), ">")
+OBS = Method("obs", "moments", "Hassibi and Stork 1993; Kurtic et al. 2023", ("#35506b", "#9cc3ea"), "d")
 HESSIAN = Method("hessian", "gradients", "LeCun et al. 1990, eq. 5", ("#4b4fa8", "#a5a8ff"), "X")
 SCRATCH = Method("scratch", "weights", "Liu et al. 2019, section 3",
                  ("#7a5f4a", "#d3b49c"), "*", seeded=True, control=True, new_weights=True)
@@ -68,13 +69,15 @@ ORIGINAL_FT = Method("original_ft", "weights", "Wang et al. 2023, section 3",
 METHODS = {
     row.name: row
     for row in (
-        *(COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP, L1, FLAP, HESSIAN, SCRATCH, ORIGINAL_FT),
+        *(COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP),
+        *(L1, FLAP, OBS, HESSIAN, SCRATCH, ORIGINAL_FT),
     )
 }
 
 SPARE = (  # (colour, marker) for methods that the table lacks
-    (("#35506b", "#9cc3ea"), "d"),
     (("#6b5d00", "#d6c85a"), "8"),
+    (("#5a3d8f", "#c3a6f5"), "$\u25c6$"),
+    (("#1d6a5a", "#6fd6c0"), "$\u25a0$"),
 )
 
 

@@ -108,6 +108,22 @@ def _steps(module: Any) -> tuple[int, ...] | None:
     return None if module.transposed or wide or max(module.stride) == 1 else module.stride
 
 
+def moments(model: nn.Module, groups: Sequence[Group], batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """For every layer that reads channels: ``LAYER/covariance`` `[C, C]` and ``LAYER/channel`` `[features]`.
+
+    The latter is the channel that each place of the input belongs to; float64 and int64, on the CPU. Depthwise
+    convolutions are left out.
+    """
+    layers = readers(model, groups, {name: [] for name, _ in model.named_modules()})
+    values: dict[str, Tensor] = {}
+    for name, found in collect(model, layers, batches).items():
+        features = next(reader.features for reader in layers if reader.name == name)
+        channel = torch.empty(features.numel(), dtype=torch.long)
+        channel[features.flatten()] = torch.arange(len(features)).repeat_interleave(features.shape[1])
+        values |= {f"{name}/covariance": found.moment(centred=True).cpu(), f"{name}/channel": channel}
+    return values
+
+
 def collect(
     model: nn.Module, layers: Sequence[Reader], batches: Iterable[Tensor], *, positions: int = POSITIONS, seed: int = 0
 ) -> dict[str, Gram]:

@@ -63,6 +63,7 @@ def prune(
     whole: nn.Module | None = None,
     kept: Mapping[str, list[int]] | None = None,
     compensate: Callable[[WorkingCopy, WorkingCopy], Compensation] | None = None,
+    moments: Callable[[WorkingCopy], dict[str, Tensor]] | None = None,
 ) -> Pruned:
     """A pruned copy of `model`, which stays as it is.
 
@@ -78,6 +79,7 @@ def prune(
         whole: the unpruned model, where `model` has lost channels in earlier turns; `kept` are those it still has.
         compensate: has what is left make up for what is gone, in place: of the copies before and after every cut. New
             weights (`scratch`) make up for nothing.
+        moments: `gram.moments` of a copy as it is, which methods that need them read beside `statistics`.
 
     Raises:
         criteria.Unavailable: the method cannot serve this model.
@@ -108,6 +110,8 @@ def prune(
             if recalibrate is None:
                 raise BudamaError(f"pruning.steps is {steps}: {method} must be calibrated anew at every step")
             statistics = recalibrate(copy.deepcopy(current.model))
+        if criterion.method.needs == "moments" and statistics is not None and moments is not None:
+            statistics = replace(statistics, values={**statistics.values, **moments(current)})
         importance = criterion.importance(current.model, statistics, settings.get("seed", 0))
         normalise = not uniform and not criterion.comparable
         removals = _removals(current.groups, importance, budget.limits, uniform=uniform, normalise=normalise)

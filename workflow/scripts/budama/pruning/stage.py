@@ -13,7 +13,7 @@ from budama.data.dataset import Data
 from budama.measuring.evaluation import Evaluation, evaluate
 from budama.networks import checkpoint, models
 from budama.progress import log
-from budama.pruning import calibration, compensation, criteria, pruner, unprunable
+from budama.pruning import calibration, compensation, criteria, gram, pruner, unprunable
 from budama.results import hits
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def _prune(baseline, statistics, data: Data, settings: dict, device: torch.devic
             calibration.reestimate_batchnorm(after.model, batches)
         return done
 
+    def moments(current: WorkingCopy) -> dict[str, torch.Tensor]:
+        return gram.moments(current.model, current.groups, (images for images, _ in batches))
+
     whole = None
     if trained:
         whole, model = model, checkpoint.load(trained, device, data)
@@ -78,7 +81,7 @@ def _prune(baseline, statistics, data: Data, settings: dict, device: torch.devic
     pruned = pruner.prune(
         model, data.input_shape, data.classes, settings["method"], settings, seen, recalibrate, fresh,
         whole=whole, kept=start.get("kept"),
-        compensate=compensate if settings.get("compensate", "off") != "off" else None,
+        compensate=compensate if settings.get("compensate", "off") != "off" else None, moments=moments,
     )  # fmt: skip
     selection = batching.batches(data, "selection", settings["calibration"]["batch_size"], device=device)
     plain = pruned.model if pruned.uncompensated is None else pruned.uncompensated

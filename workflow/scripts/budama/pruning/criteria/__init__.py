@@ -6,14 +6,14 @@ A method is one class in a module of this package, with its row of `budama.metho
 
 from budama.errors import BudamaError, did_you_mean
 from budama.methods import METHODS
-from budama.pruning.criteria import controls, data, weights
+from budama.pruning.criteria import controls, data, moments, weights
 from budama.pruning.criteria.base import Criterion, Unavailable
 
 __all__ = ["CRITERIA", "Criterion", "Unavailable", "get"]
 
 _CLASSES = {
     found.method.name: found
-    for module in (controls, data, weights)
+    for module in (controls, data, moments, weights)
     for found in vars(module).values()
     if isinstance(found, type) and issubclass(found, Criterion) and hasattr(found, "method")
 }

@@ -1,0 +1,101 @@
+"""What compensation is worth before any training: as pruned, BatchNorm re-estimated, compensated.
+
+Prunes a trained baseline by every method at several ratios, through the same functions as the workflow's stages, and
+prints a Markdown table of accuracies on the selection split (the test split is not looked at).
+
+    snakemake --cores 2 results/baselines/digits_resnet/calibration.safetensors
+    python benchmarks/compensation.py results/baselines/digits_resnet [--ratios 0.3 0.5 0.7] [--ignore layer?.?.conv2]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import fmean
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
+
+import torch
+
+from budama import files
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.measuring.evaluation import evaluate
+from budama.methods import METHODS
+from budama.networks import checkpoint
+from budama.pruning import calibration, compensation, criteria, gram, pruner
+from budama.settings import stages
+
+TRIED = [row.name for row in METHODS.values() if not row.new_weights and not row.unpruned]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("baseline", type=Path, help="results/baselines/NAME with a finished baseline")
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0.3, 0.5, 0.7], help="shares of channels to remove")
+    parser.add_argument("--methods", nargs="+", default=TRIED)
+    parser.add_argument("--ignore", nargs="*", default=[], help="layers that stay, as in pruning.ignore")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="of methods whose choice a seed decides; their mean counts"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    runs = Runs(args)
+    print(f"{args.baseline.name}, {runs.selection_images} selection images; original {runs.before:.2f} %\n")
+    print(
+        "| channels | method | as pruned (%) | re-estimated (%) | compensated (%) | gain (points) | left as they were |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for ratio in args.ratios:
+        for method in args.methods:
+            try:
+                plain, renewed, compensated, left = runs.of(method, ratio)
+            except criteria.Unavailable:
+                continue
+            gain = compensated - renewed
+            row = f"{plain:.1f} | {renewed:.1f} | {compensated:.1f} | {gain:+.1f} | {left}"
+            print(f"| −{100 * ratio:g} % | {method} | {row} |", flush=True)
+
+
+class Runs:
+    """One baseline, its calibration images, and what is left of it."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.data = open_data(files.read_json(args.baseline / "dataset.json"))
+        settings = stages.load_baseline(f"config/baselines/{args.baseline.name}.yaml").calibration
+        self.images = calibration.batches(self.data, settings, torch.device("cpu"))
+        self.selection = batching.batches(self.data, "selection", settings["batch_size"])
+        self.model = checkpoint.load(args.baseline / "model")
+        self.statistics = calibration.collect(self.model, self.images, threshold=settings["coverage_threshold"])
+        outcome = evaluate(self.model, self.selection)
+        self.before, self.selection_images = outcome.accuracy_percent, outcome.images
+
+    def of(self, method: str, ratio: float) -> tuple[float, float, float, int]:
+        """Mean accuracies in % as pruned, with BatchNorm re-estimated, and compensated; layers that stay, in sum."""
+        seeds = range(self.args.seeds if METHODS[method].seeded else 1)
+        found = list(zip(*(self.once(method, ratio, seed) for seed in seeds)))
+        return fmean(found[0]), fmean(found[1]), fmean(found[2]), sum(found[3])
+
+    def once(self, method: str, ratio: float, seed: int) -> tuple[float, float, float, int]:
+        def compensate(before, after):
+            told = compensation.compensate(before, after, self.images, renewed=True)
+            calibration.reestimate_batchnorm(after.model, self.images)
+            return told
+
+        settings = {"ratio": ratio, "seed": seed, "ignore": self.args.ignore}
+        done = pruner.prune(
+            self.model, self.data.input_shape, self.data.classes, method, settings, self.statistics,
+            compensate=compensate,
+            moments=lambda copy: gram.moments(copy.model, copy.groups, (images for images, _ in self.images)),
+        )  # fmt: skip
+        assert done.uncompensated is not None
+        plain = evaluate(done.uncompensated, self.selection).accuracy_percent
+        calibration.reestimate_batchnorm(done.uncompensated, self.images)
+        renewed = evaluate(done.uncompensated, self.selection).accuracy_percent
+        left = sum(len(told["left"]) for told in done.compensations)
+        return plain, renewed, evaluate(done.model, self.selection).accuracy_percent, left
+
+
+if __name__ == "__main__":
+    main()
