@@ -265,7 +265,8 @@ def test_scratch_is_not_compensated():
     assert criteria.get("scratch").method.new_weights
 
 
-def test_the_stage_tells_accuracy_before_and_after_and_what_became_of_each_layer(tmp_path):
+@pytest.mark.parametrize("method", ["wanda", "obs"])
+def test_the_stage_tells_accuracy_before_and_after_and_what_became_of_each_layer(tmp_path, method):
     shape = (1, 8, 8)
     data = {"name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full"}
     data |= {"selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None}
@@ -274,7 +275,7 @@ def test_the_stage_tells_accuracy_before_and_after_and_what_became_of_each_layer
     seen = calibration.batches(opened, {"batches": 2, "batch_size": 64})
     model = checkpoint.load(tmp_path / "model")
     calibration.collect(model, seen, threshold=0.25).save(tmp_path / "c")
-    asked = {"method": "wanda", "ratio": 0.5, "scope": "layerwise", "steps": 2, "match": "channels", "round_to": None}
+    asked = {"method": method, "ratio": 0.5, "scope": "layerwise", "steps": 2, "match": "channels", "round_to": None}
     asked |= {"ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True, "seed": 0, "compensate": "one_pass"}
     asked["calibration"] = {"batches": 2, "batch_size": 64, "coverage_threshold": 0.25}
     device = torch.device("cpu")
