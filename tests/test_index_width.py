@@ -12,7 +12,8 @@ from budama.reporting.language import Language
 from budama.reporting.view import Results
 
 MEASURE = """<script>addEventListener("load", () => {
-const table = document.querySelector(".scroll"); document.title = `${table.clientWidth} ${table.scrollWidth}`; });</script>"""
+const table = document.querySelector(".scroll");
+document.title = `${table.clientWidth} ${table.scrollWidth}`; });</script>"""
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
