@@ -108,6 +108,21 @@ def test_equal_models_are_equal_onnx_files_which_name_no_place_on_this_machine(d
     assert str(Path(__file__).parents[1]).encode() not in content
 
 
+def test_an_onnx_file_says_what_its_classes_are_and_how_images_are_made_ready(digits, tmp_path):
+    import onnx
+
+    folder, data, model, _ = digits
+    recipe = checkpoint.structure(folder / "model")["recipe"]
+    export.to_onnx(model, data.input_shape, tmp_path / "model.onnx", facts=export.facts_of(recipe))
+    told = {one.key: one.value for one in onnx.load(str(tmp_path / "model.onnx")).metadata_props}
+    assert json.loads(told["class_names"]) == list(data.class_names)
+    assert json.loads(told["mean"]) == pytest.approx(list(data.mean))
+    assert json.loads(told["std"]) == pytest.approx(list(data.std))
+    assert json.loads(told["image_size"]) == [8, 8]
+    assert told["model"].startswith("ResNet")
+    export.OnnxModel(tmp_path / "model.onnx")
+
+
 def test_a_file_that_disagrees_is_an_error(digits, tmp_path, monkeypatch):
     _, data, model, _ = digits
     other = models.build({"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8}}, 10, data.input_shape)

@@ -45,7 +45,7 @@ def write(args, formats: list[str], recipe: dict, folder: Path) -> dict:
     model = checkpoint.load(args.model, data=data)
     size = min(64, args.images)
     batches = batching.batches(data, "selection", size, limit=max(1, args.images // size))
-    written = export.write(folder, model, formats, data.input_shape, batches)
+    written = export.write(folder, model, formats, data.input_shape, batches, export.facts_of(recipe))
     if "onnx" in written:
         image = next(iter(batches))[0][:1]
         written["onnx"]["latency"] = onnx.compare(model, folder / written["onnx"]["file"], image, args.rounds)

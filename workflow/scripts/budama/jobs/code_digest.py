@@ -5,10 +5,11 @@ use it, and no others; a comment, a docstring, new line breaks or a file's time 
 """
 
 import ast
+import copy
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,14 @@ def packages(stage: str, leave_out: tuple[str, ...] = OUTSIDE) -> frozenset[str]
 def code(path: Path) -> str:
     """Hexadecimal digest of a Python file's code: comments, docstrings and layout do not count."""
     return _code(ast.parse(path.read_bytes(), filename=str(path)))
+
+
+def of_statements(parts: Mapping[str, list[ast.stmt]]) -> str:
+    """Hexadecimal digest of statements by file: comments, docstrings and layout do not count."""
+    found = hashlib.sha256()
+    for name, body in sorted(parts.items()):
+        found.update(f"{name} {_code(ast.Module(copy.deepcopy(body), []))}\n".encode())
+    return found.hexdigest()
 
 
 @cache

@@ -5,9 +5,7 @@ the files' sizes and times. Touching a file reads it again and finds it the same
 """
 
 import hashlib
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from budama import files
 from budama.data import catalogue
 from budama.errors import BudamaError
 from budama.jobs import code_digest
-from budama.networks import weight_kinds
+from budama.networks import user_source, weight_kinds
 
 REMEMBERED = Path(".cache/fingerprints")
 LARGEST_COUNT = 20_000
@@ -99,22 +97,10 @@ def _model(model: dict, weights: bool) -> dict[str, str]:
         weight_kinds.check(named)
         found["weights"] = content(Path(named))
     if model["source"] == "python":
-        source = _module(model["name"].partition(":")[0])
-        if source:
-            found["model"] = code_digest.code(source)[:16]
+        parts = user_source.parts(model["name"])
+        if parts:
+            found["model"] = code_digest.of_statements(parts)[:16]
     return found
-
-
-def _module(name: str) -> Path | None:
-    """The file of a user's module, found as `networks.models` finds it: the working directory comes last."""
-    sys.path.append(os.getcwd())
-    try:
-        with suppress(ImportError, ValueError, AttributeError):
-            found = importlib.util.find_spec(name)
-            return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
-    finally:
-        sys.path.remove(os.getcwd())
-    return None
 
 
 def _folders(root: Path, memory: "_Memory") -> Iterator[tuple[Path, int, int, str]]:

@@ -17,13 +17,14 @@ from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, one_line
-from budama.networks import layout, models, modes, outputs, rebuilding
+from budama.networks import layout, models, modes, outputs, rebuilding, user_source
 from budama.networks.rebuilding import STRUCTURE, TENSORS
 
 if TYPE_CHECKING:
     from budama.data.dataset import Data
 
 FORMAT = 1
+SOURCES = "source"  # folder of a checkpoint with the files of a user's own model
 _RECIPE = ("model", "classes", "input_shape", "class_names", "normalisation")
 
 
@@ -51,7 +52,12 @@ def save(folder: str | Path, model: nn.Module, *, recipe: dict, kept: dict[str, 
         "sha256": hashlib.sha256(content).hexdigest(),
         "versions": {"torch": torch.__version__, **_source_version(recipe["model"]["source"])},
     }
+    sources = _sources(recipe["model"])
+    if sources:
+        description["sources"] = sorted(sources)
     with files.folder(folder) as unfinished:
+        for name, code in sources.items():
+            files.write_bytes(unfinished / SOURCES / name, code)
         files.write_bytes(unfinished / TENSORS, content)
         files.write_json(unfinished / STRUCTURE, description)
         _check_equal(model, load(unfinished), recipe["input_shape"], folder)
@@ -88,7 +94,8 @@ def load(folder: str | Path, device: str | torch.device = "cpu", data: Data | No
         rebuilding.set_tensors(model, tensors, described.get("aliases", {}), described.get("strides", {}))
         rebuilding.check_shapes(model)
     except BudamaError as error:
-        raise BudamaError(f"{folder}: {error}") from error
+        hint = f"; its source is in {folder / SOURCES}: that folder must be in PYTHONPATH" if _not_found(error) else ""
+        raise BudamaError(f"{folder}: {error}{hint if described.get('sources') else ''}") from error
     if described.get(layout.MARK):
         layout.mark(model)
     if described.get("memory_format") == "channels_last":  # of the whole model, in checkpoints of budama 0.2 and before
@@ -167,6 +174,23 @@ def _same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
     return torch.equal(ours, theirs) or ours.allclose(theirs, 0, 0, equal_nan=True)
+
+
+def _sources(model: dict) -> dict[str, bytes]:
+    """The files of a user's own model, which go with the checkpoint. Nothing is run from there by itself."""
+    if model["source"] != "python":
+        return {}
+    module = user_source.module_file(model["name"].partition(":")[0])
+    found = user_source.parts(model["name"])
+    if module is None or not found:
+        return {}
+    root = module.parents[len(Path(next(iter(found))).parts) - 1]
+    return {name: (root / name).read_bytes() for name in found}
+
+
+def _not_found(error: BaseException) -> bool:
+    """Whether a module could not be imported because it is not there."""
+    return isinstance(error.__cause__, ModuleNotFoundError)
 
 
 def _source_version(source: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """A model in other programs' formats: ONNX and torch.export, each checked against PyTorch on real images."""
 
 import io
+import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,12 @@ class OnnxModel(nn.Module):
         return self  # a session cannot be copied, and keeps no state
 
 
-def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dynamo") -> str:
+def to_onnx(
+    model: nn.Module, input_shape, path: str | Path, exporter: str = "dynamo", facts: Mapping[str, str] | None = None
+) -> str:
     """Write `model` as ONNX with inputs `images` `[batch, C, H, W]` and outputs `logits`; return the exporter's name.
+
+    `facts` become the file's metadata: what a program must know that has nothing but the file (`facts_of`).
 
     `exporter` is `dynamo` (torch.export) or `torchscript`, much faster but on its way out of PyTorch. Where the first
     fails the second is tried. Raises BudamaError where both fail.
@@ -82,7 +87,7 @@ def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dy
                 torch.onnx.export(
                     model.eval(), (images,), str(path), input_names=["images"], output_names=["logits"], **dynamic
                 )
-            _without_traces(path)
+            _finish(path, facts or {})
             return name
         except Exception as error:
             if files.disk_is_full(error):
@@ -91,9 +96,27 @@ def to_onnx(model: nn.Module, input_shape, path: str | Path, exporter: str = "dy
     raise BudamaError(f"the model cannot be written as ONNX ({'; '.join(reasons)})")
 
 
-def _without_traces(path: str | Path) -> None:
-    """Take out of an ONNX file what the exporter notes of its own making: the lines of the sources, with their places
-    on this machine, in every operation. Equal models are equal files then, wherever they are made."""
+def facts_of(recipe: dict) -> dict[str, str]:
+    """What an ONNX file says of itself: the classes in the order of the logits, and how images are made ready."""
+    normalisation = recipe.get("normalisation") or {}
+    channels, height, width = recipe["input_shape"]
+    facts = {
+        "model": titles.title(recipe["model"]),
+        "class_names": recipe.get("class_names"),
+        "channels": channels,
+        "image_size": [height, width],
+        **{key: normalisation.get(key) for key in ("resize", "mean", "std")},
+        "preprocessing": "shorter side to resize (null: as it is), middle to image_size, (pixels / 255 - mean) / std",
+    }
+    return {
+        name: told if isinstance(told, str) else json.dumps(told, ensure_ascii=False) for name, told in facts.items()
+    }
+
+
+def _finish(path: str | Path, facts: Mapping[str, str]) -> None:
+    """Write the facts into an ONNX file, and take out of it what the exporter notes of its own making: the lines of the
+    sources, with their places on this machine, in every operation. Equal models are equal files then, wherever they
+    are made."""
     import onnx
 
     written = onnx.load(str(path))
@@ -104,7 +127,7 @@ def _without_traces(path: str | Path) -> None:
         del graph.metadata_props[:]
     for value in (*written.graph.input, *written.graph.output, *written.graph.value_info):
         del value.metadata_props[:]
-    del written.metadata_props[:]
+    onnx.helper.set_model_props(written, dict(facts))
     files.write_bytes(path, written.SerializeToString(deterministic=True))
 
 
@@ -144,8 +167,17 @@ def agreement(model: nn.Module, exported: Callable, batches: Iterable[tuple[torc
     return Agreement(images, difference, largest, equal)
 
 
-def write(folder: Path, model: nn.Module, formats: list[str], input_shape, batches: Iterable) -> dict:
+def write(
+    folder: Path,
+    model: nn.Module,
+    formats: list[str],
+    input_shape,
+    batches: Iterable,
+    facts: Mapping[str, str] | None = None,
+) -> dict:
     """Write `model` into `folder` in each of `formats` and check it; return the part of export.json about each.
+
+    `facts` go into formats that have a place for them.
 
     Raises BudamaError where a file does not agree with PyTorch: such a file is never left for a user.
     """
@@ -158,7 +190,7 @@ def write(folder: Path, model: nn.Module, formats: list[str], input_shape, batch
         path = folder / FORMATS[name]
         about = {"file": path.name}
         if name == "onnx":
-            about["exporter"] = to_onnx(model, input_shape, path)
+            about["exporter"] = to_onnx(model, input_shape, path, facts=facts)
             exported: nn.Module = OnnxModel(path)
         else:
             to_program(model, input_shape, path)
@@ -191,6 +223,7 @@ def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict)
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(files.read_text(TEMPLATE))
     text = template.render(
         title=titles.title(recipe["model"]),
+        own=recipe["model"]["source"] == "python",
         model=os.path.relpath(checkpoint_folder, here),
         channels=channels,
         size=height,
