@@ -74,6 +74,10 @@ Where layers share channels in a way that the search for them cannot end (second
 transpose), it stops by count and names the layer to leave out with `pruning.ignore`. timm's `ecaresnet26t`, whose
 attention runs a convolution over the channels, is pruned inside its blocks; what that attention reads keeps its width.
 
+Two kinds of layers compute something else after pruning than the original would with the removed channels at zero, by
+their nature: a normalisation over channels (LayerNorm, GroupNorm, ConvNeXt V2's global response) takes its mean over
+fewer channels, and attention whose heads become narrower divides its scores by the root of the new width.
+
 Other models of these families, and a class of your own, go the same way: [from a folder of images to the
 report](own_images.md). Before anything is trained, `snakemake results/scenarios/NAME/preview.json` says what a scenario
 gives."""

@@ -95,6 +95,6 @@ def test_the_table_has_the_figures_of_every_ratio_in_columns():
 
 def test_a_model_of_ones_own_is_tried_as_training_uses_it():
     """Its in-place operation overwrites what the gradient needs: a preview that passed was followed by a traceback."""
-    mine = {"source": "python", "name": "user_models:InPlace", "arguments": {}, "weights": None}
-    with pytest.raises(BudamaError, match="the model user_models:InPlace cannot be trained: RuntimeError"):
+    mine = {"source": "python", "name": "refused_models:InPlace", "arguments": {}, "weights": None}
+    with pytest.raises(BudamaError, match="the model refused_models:InPlace cannot be trained: RuntimeError"):
         preview.preview(mine, data(), PRUNING)

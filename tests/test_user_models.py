@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import refused_models
 import torch
 import user_models
 from trainings import SETTINGS
@@ -23,7 +24,8 @@ BATCHES = [(part, torch.arange(8) % CLASSES) for part in IMAGES.split(8)]
 
 
 def recipe_of(name: str) -> dict:
-    model = {"source": "python", "name": f"user_models:{name}", "arguments": {}, "weights": None}
+    module = "user_models" if hasattr(user_models, name) else "refused_models"
+    model = {"source": "python", "name": f"{module}:{name}", "arguments": {}, "weights": None}
     return {"model": model, "classes": CLASSES, "input_shape": list(SHAPE)}
 
 
@@ -78,8 +80,8 @@ REFUSED = {
 def test_what_cannot_be_followed_is_named_with_what_to_leave_out(name):
     kinds = {"Recurrent_gru": torch.nn.GRU, "Recurrent_lstm": torch.nn.LSTM}
     model = (
-        user_models.Recurrent(kinds[name]) if name in kinds
-        else user_models.Product("addmm") if name == "product" else user_models.DotProduct()
+        refused_models.Recurrent(kinds[name]) if name in kinds
+        else refused_models.Product("addmm") if name == "product" else refused_models.DotProduct()
     )  # fmt: skip
     with pytest.raises(BudamaError) as told:
         pruner.prune(model.eval(), SHAPE, CLASSES, "magnitude", {"ratio": 0.3})
@@ -94,7 +96,7 @@ LINES = {
     "Softmax": "gives probabilities, which sum to one; it must give logits, without softmax",
     "InAList": "hidden holds layers in a Python list, where PyTorch neither trains nor saves them",
     "OneImage": "must give logits [images, classes] for images; it gave [1, 5]",
-    "TwoImages": "does not take images of [3, 16, 16]: eight images, please (user_models.py, line",
+    "TwoImages": "does not take images of [3, 16, 16]: eight images, please (refused_models.py, line",
     "Text": "must give logits [images, classes] for images; it gave str",
     "Nothing": "must give logits [images, classes] for images; it gave dict",
     "Double": "does not take images of [3, 16, 16]",
@@ -119,6 +121,12 @@ def test_a_model_that_cannot_be_trained_is_told_in_one_line():
     with pytest.raises(BudamaError, match=r"^the model mine cannot be trained"):
         trial.train(built("InPlace"), SHAPE, "mine")
     trial.train(built("Plain"), SHAPE, "mine")
+
+
+@pytest.mark.parametrize(("name", "layer"), [("Hooked", "conv1"), ("SpectralNorm", "conv2")])
+def test_a_hook_is_named_with_its_layer(name, layer):
+    with pytest.raises(BudamaError, match=f"^{name}: a hook was left on {layer}"):
+        pruner.prune(built(name), SHAPE, CLASSES, "magnitude", {"ratio": 0.3})
 
 
 def test_a_line_of_the_users_file_is_named():

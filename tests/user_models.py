@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations
 
 SHAPE, CLASSES = (3, 16, 16), 5
 
@@ -152,18 +151,6 @@ class ConvHeadFlat(ConvHead):
         return super().forward(x).flatten(1)
 
 
-class InAList(Plain):
-    """Layers that PyTorch does not know of."""
-
-    def __init__(self):
-        super().__init__()
-        self.hidden = [nn.Conv2d(8, 8, 3, padding=1)]
-
-    def features(self, x):
-        x = functional.relu(self.hidden[0](functional.relu(self.conv1(x))))
-        return functional.relu(self.bn2(self.conv2(x)))
-
-
 class Counts(Plain):
     """A buffer that every call changes, and that changes nothing."""
 
@@ -174,33 +161,6 @@ class Counts(Plain):
     def forward(self, x):
         self.calls += 1
         return super().forward(x)
-
-
-class OneImage(Plain):
-    """Works with one image alone."""
-
-    def forward(self, x):
-        return self.fc(self.features(x).view(1, 16, -1).mean(2))
-
-
-class TwoImages(Plain):
-    """Works with a fixed batch alone."""
-
-    def forward(self, x):
-        assert len(x) == 8, "eight images, please"
-        return super().forward(x)
-
-
-class ChangesInput(Plain):
-    def forward(self, x):
-        return super().forward(x.sub_(0.5))
-
-
-class InPlace(Plain):
-    def features(self, x):
-        x = self.bn1(self.conv1(x)).relu_()
-        x += 0.1
-        return self.bn2(self.conv2(x)).relu_()
 
 
 class Branches(Plain):
@@ -226,93 +186,15 @@ class Attends(nn.Module):
         return self.fc(x.mean(1))
 
 
-class DotProduct(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.q, self.k, self.v = nn.Conv2d(3, 16, 4, 4), *(nn.Linear(16, 16) for _ in range(3))
-        self.fc = nn.Linear(16, CLASSES)
-
-    def forward(self, x):
-        x = self.conv(x).flatten(2).transpose(1, 2)
-        return self.fc(functional.scaled_dot_product_attention(self.q(x), self.k(x), self.v(x)).mean(1))
-
-
-class Product(Plain):
-    """A learnt matrix of no layer."""
-
-    def __init__(self, how: str):
-        super().__init__()
-        self.matrix, self.bias, self.how = nn.Parameter(torch.randn(16, 16) / 4), nn.Parameter(torch.zeros(16)), how
-
-    def forward(self, x):
-        x = self.features(x).mean((2, 3))
-        x = {"addmm": lambda: torch.addmm(self.bias, x, self.matrix), "matmul": lambda: x @ self.matrix,
-             "einsum": lambda: torch.einsum("nc,cd->nd", x, self.matrix)}[self.how]()  # fmt: skip
-        return self.fc(x)
-
-
-class Recurrent(nn.Module):
-    def __init__(self, kind):
-        super().__init__()
-        self.conv, self.rnn, self.fc = nn.Conv2d(3, 8, 4, 4), kind(8, 12, batch_first=True), nn.Linear(12, CLASSES)
-
-    def forward(self, x):
-        return self.fc(self.rnn(self.conv(x).flatten(2).transpose(1, 2))[0][:, -1])
-
-
-class Softmax(Plain):
-    """Probabilities where logits are wanted."""
-
-    def forward(self, x):
-        return super().forward(x).softmax(1)
-
-
 class LogSoftmax(Plain):
     def forward(self, x):
         return super().forward(x).log_softmax(1)
-
-
-class NoLayers(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, CLASSES))
-
-    def forward(self, x):
-        return x.mean((2, 3)) @ self.weight
 
 
 class Lazy(Plain):
     def __init__(self):
         super().__init__()
         self.fc = nn.LazyLinear(CLASSES)
-
-
-class Text(Plain):
-    def forward(self, x):
-        return "five classes"
-
-
-class Nothing(Plain):
-    def forward(self, x):
-        return {"loss": None}
-
-
-class WeightNorm(Plain):
-    def __init__(self):
-        super().__init__()
-        self.conv2 = parametrizations.weight_norm(self.conv2)
-
-
-class SpectralNorm(Plain):
-    def __init__(self):
-        super().__init__()
-        self.conv2 = nn.utils.spectral_norm(self.conv2)
-
-
-class Double(Plain):
-    def __init__(self):
-        super().__init__()
-        self.double()
 
 
 class MyConv(nn.Conv2d):
@@ -330,24 +212,11 @@ class Options(Plain):
         return scale * super().forward(x)
 
 
-class Hooked(Plain):
-    def __init__(self):
-        super().__init__()
-        self.conv1.register_forward_hook(lambda module, inputs, output: output * 0.5)
-
-
 class Frozen(Plain):
     def __init__(self):
         super().__init__()
         for parameter in self.conv1.parameters():
             parameter.requires_grad_(False)
-
-
-class Random(Plain):
-    """Another answer at every call, in evaluation too."""
-
-    def forward(self, x):
-        return super().forward(x) + 0.1 * torch.randn(len(x), CLASSES)
 
 
 def parallel():
@@ -356,7 +225,3 @@ def parallel():
 
 def compiled():
     return torch.compile(Plain())
-
-
-def scripted():
-    return torch.jit.script(Plain())

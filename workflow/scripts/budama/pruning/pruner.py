@@ -101,6 +101,30 @@ def prune(
         unpruned = WorkingCopy(whole.eval(), Original.of(whole, input_shape, classes, settings.get("ignore", ())))
     stays = _whole(unpruned)
     budget = Budget(settings.get("match", "channels"), _limits(unpruned.groups, settings), unpruned.measured)
+    current, record, ratio_used, compensations = _cut(
+        current, criterion, settings, budget, statistics, recalibrate, compensate, moments
+    )
+    if criterion.method.new_weights and fresh is not None:
+        current = current.replayed(fresh())
+    uncompensated = current.replayed(copy.deepcopy(model), record).model if compensations else None
+    done = _pruned(
+        current, budget, ratio_used, unpruned.original.model, current.record.after(record), kept or {}, stays
+    )
+    return replace(done, uncompensated=uncompensated, compensations=compensations)
+
+
+def _cut(
+    current: WorkingCopy,
+    criterion: criteria.Criterion,
+    settings: dict,
+    budget: Budget,
+    statistics: Statistics | None,
+    recalibrate: Callable[[nn.Module], Statistics] | None,
+    compensate: Callable[[WorkingCopy, WorkingCopy], Compensation] | None,
+    moments: Callable[[WorkingCopy], dict[str, Tensor]] | None,
+) -> tuple[WorkingCopy, Record, float, list[Compensation]]:
+    """Remove channels in equal steps (see `prune`): the copy that is left, what compensated copies before it lost, the
+    share of channels at which the search ended, and what each compensation did."""
     uniform = settings.get("scope", "layerwise") != "global"
     steps, ratio_used = settings.get("steps", 1), 0.0
     turn, turns = settings.get("turn", 1), settings.get("turns", 1)
@@ -108,7 +132,9 @@ def prune(
     for step in range(1, steps + 1):
         if step > 1 and criterion.method.needs != "weights":
             if recalibrate is None:
-                raise BudamaError(f"pruning.steps is {steps}: {method} must be calibrated anew at every step")
+                raise BudamaError(
+                    f"pruning.steps is {steps}: {criterion.method.name} must be calibrated anew at every step"
+                )
             statistics = recalibrate(copy.deepcopy(current.model))
         if criterion.method.needs == "moments" and statistics is not None and moments is not None:
             statistics = replace(statistics, values={**statistics.values, **moments(current)})
@@ -122,13 +148,7 @@ def prune(
         if compensate is not None and not criterion.method.new_weights:
             compensations.append(compensate(before, current))
             record, current = current.record.after(record), current.begun_anew()
-    if criterion.method.new_weights and fresh is not None:
-        current = current.replayed(fresh())
-    uncompensated = current.replayed(copy.deepcopy(model), record).model if compensations else None
-    done = _pruned(
-        current, budget, ratio_used, unpruned.original.model, current.record.after(record), kept or {}, stays
-    )
-    return replace(done, uncompensated=uncompensated, compensations=compensations)
+    return current, record, ratio_used, compensations
 
 
 def _untouched(model: nn.Module, input_shape) -> Pruned:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from budama.methods import METHODS
-from budama.reporting.contract import Content, Finetune, Pruning
+from budama.reporting.contract import Content, Dataset, Finetune, Pruning
 from budama.reporting.row import Baseline, Row
 from budama.results.rows import change_percent, empty_row
 from budama.significance import differences
@@ -46,21 +46,7 @@ def aggregate(settings: dict[str, Any]) -> Content:
             "input_shape": [3, size, size] if size else None,
             "classes": None,
         },
-        "dataset": {
-            "name": record["dataset"],
-            "title": record["dataset"],
-            "protocol": None,
-            "counts": {
-                "train": record["training_samples"],
-                "calibration": record["calibration_samples"],
-                "selection": None,
-                "test": images,
-            },
-            "unreadable": None,
-            "duplicates_dropped": None,
-            "class_names": None,
-            "class_images": None,
-        },
+        "dataset": _dataset(record),
         "pruning": cast(Pruning, pruning),
         "widths": None,
         "finetune": cast(Finetune, finetune),
@@ -79,6 +65,24 @@ def aggregate(settings: dict[str, Any]) -> Content:
         "environment": {},
         "date": None,
         "configuration": {"scenario": settings["scenario"], "title": settings["title"], "recorded": record},
+    }
+
+
+def _dataset(record: dict[str, Any]) -> Dataset:
+    return {
+        "name": record["dataset"],
+        "title": record["dataset"],
+        "protocol": None,
+        "counts": {
+            "train": record["training_samples"],
+            "calibration": record["calibration_samples"],
+            "selection": None,
+            "test": record["validation_samples"],
+        },
+        "unreadable": None,
+        "duplicates_dropped": None,
+        "class_names": None,
+        "class_images": None,
     }
 
 
