@@ -138,7 +138,7 @@ TABLE = [
     # versions
     ("another torch", install("torch", "9.9"), EVERYTHING - {"dataset"}),
     ("another torch-pruning", install("torch-pruning", "9.9"), PRUNE),
-    ("another scipy", install("scipy", "9.9"), AGGREGATE | ELSEWHERE),
+    ("another scipy", install("scipy", "9.9"), BENCHMARK | ELSEWHERE),
     ("another typst", install("typst", "9.9"), REPORTS),
     ("another tqdm", install("tqdm", "9.9"), NOTHING),
     ("the lock as text", append("requirements.lock", "# a comment\n"), NOTHING),
