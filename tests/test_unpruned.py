@@ -205,6 +205,7 @@ def test_the_report_says_how_pruned_models_stand_to_it(kind, sentence):
     text = said(reported(kind)).replace("-", "−")
     assert sentence.replace("-", "−") in text
     assert "| **Orijinal + FT** | 94.25" in said(reported(kind))
+    assert ". **Orijinal + FT (budanmamış)** - Hiçbir kanalı çıkarılmayan model" in said(reported(kind))
     assert "Orijinal de, kanal çıkarılmadan, aynı işlemlerden geçti (Orijinal+FT): %93.90" in said(reported(kind))
     assert "BatchNorm yenilenince %94.10, fine-tuning'den sonra %94.60" in said(reported(kind))
     assert "Orijinal olduğu gibi ölçüldü" not in said(reported(kind))

@@ -8,7 +8,8 @@ from budama.reporting.view import Results
 def sections(results: Results) -> list[Section]:
     """Test Konfigürasyonu with its three parts."""
     say = results.language.say
-    methods = list(dict.fromkeys(row["method"] for row in results.variants))
+    whole = [results.unpruned["method"]] if results.unpruned else []
+    methods = [*dict.fromkeys(row["method"] for row in results.variants), *whole]
     lines = [say("configuration.method", name=results.full(m), description=results.describe(m)) for m in methods]
     return [
         Section("configuration", say("configuration.title"), []),
