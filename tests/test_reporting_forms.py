@@ -167,7 +167,7 @@ def test_the_index_lists_scenarios_as_people_count_and_links_what_exists(tmp_pat
         "TS2/ozet_rapor.html",
         "TS2/ozet_rapor.html",
         "TS2/ozet_rapor.pdf",
-    ]
+    ] * len(Results(contents[0], language).ratios)
     order = [text.index(f'data-sort="TS{n}"') for n in (1, 2, 10)]
     assert order == sorted(order)
 

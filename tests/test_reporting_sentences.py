@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from reports import from_record, said, section, single
+from reports import from_record, grid, said, section, single
 
-from budama.reporting import overview
+from budama.reporting import overview, render
+from budama.reporting.inline import to_plain
 from budama.reporting.language import Language
 from budama.reporting.view import Results
 
@@ -211,3 +212,18 @@ def test_the_index_names_no_control_as_ahead():
     entry = overview.entries([Results(content, Language("tr"))], Path("/nowhere"))[0]
     assert entry["leader"] == "Wanda"
     assert entry["accuracy"][0] == next(r["accuracy_percent"] for r in content["variants"] if r["method"] == "wanda")
+
+
+def test_the_index_names_the_best_of_each_ratio():
+    results = Results(grid(4, 2, 2, 3, 10, 2), Language("tr"))
+    shown = overview.entries([results], Path("/nowhere"))
+    assert [entry["ratio"][0] for entry in shown] == [0.1, 0.3]
+    for entry in shown:
+        first = results.ordered(entry["ratio"][0])[0]
+        assert results.short(first) in to_plain(entry["leader"])
+        assert entry["accuracy"][0] == first["accuracy_percent"]
+        sizes = results.changes(results.at(entry["ratio"][0]), "size_mib")
+        assert entry["size"][0] == min(sizes)
+    page = render.index(shown, Language("tr"))
+    assert "1 senaryo raporlandı" in page
+    assert page.count("<tr data-search") == 2

@@ -11,39 +11,38 @@ from budama.reporting.view import Results, judged
 
 
 def entries(found: list[Results], folder: Path) -> list[dict]:
-    """A row for every scenario, by name as people count (TS2 before TS10); links to those forms that lie in
-    `folder`."""
-    return [_entry(results, folder) for results in sorted(found, key=lambda results: _natural(results.name))]
+    """A row for every ratio of every scenario, by name as people count (TS2 before TS10), then by ratio: each has its
+    best. Links to those forms of the report that lie in `folder`."""
+    ordered = sorted(found, key=lambda results: _natural(results.name))
+    return [_entry(results, ratio, folder) for results in ordered for ratio in results.ratios]
 
 
 def _natural(name: str) -> list:
     return [(int(part), "") if part.isdigit() else (0, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
-def _entry(results: Results, folder: Path) -> dict:
-    language = results.language
-    ratios = [ratio for ratio in results.ratios if ratio is not None]
-    ratio = results.ratios[0]
-    first = results.ranking(ratio)[0]["rows"] if results.at(ratio) else []
-    first = judged(first)
+def _entry(results: Results, ratio: float | None, folder: Path) -> dict:
+    language, rows = results.language, results.at(ratio)
+    first = judged(results.ranking(ratio)[0]["rows"] if rows else [])
     lead = first[0] if first else None
     scope, date = results.pruning["scope"], results.content["date"]
     return {
+        "scenario": data(results.scenario),
         "name": data(results.name),
         "title": data(results.scenario if results.scenario != results.name else ""),
         "recorded": bool(results.recorded),
         "links": _links(results.scenario, folder),
         "model": data(results.model["title"]),
         "dataset": data(results.dataset["title"]),
-        "ratio": (ratios[0] if ratios else None, data(", ".join(language.share(r) for r in ratios) or "-")),
+        "ratio": _number(ratio, language.share),
         "scope": language.say(f"names.scopes.{scope}") if scope else data("-"),
         "epochs": _number(results.finetune["epochs"], lambda v: language.number(v, 0)),
         "baseline": _number(results.baseline["accuracy_percent"], language.number),
-        "leader": language.join([results.with_ratio(row) for row in first], "or") if first else data("-"),
+        "leader": language.join([results.short(row) for row in first], "or") if first else data("-"),
         "accuracy": _number(lead["accuracy_percent"] if lead else None, language.number),
         "change": _number(lead["accuracy_change_points"] if lead else None, language.signed),
-        "size": _range(results.changes(results.rows, "size_mib"), language.change),
-        "flops": _range(results.changes(results.rows, "gmacs"), language.change),
+        "size": _range(results.changes(rows, "size_mib"), language.change),
+        "flops": _range(results.changes(rows, "gmacs"), language.change),
         "date": (date or "", data(language.day(date, "medium") or "-")),
         "search": to_plain(data(" ".join([results.scenario, results.name, *_words(results)]))),
     }

@@ -46,14 +46,14 @@
     const fold = (value) => value.toLocaleLowerCase(root.lang).normalize("NFKD").replace(/\p{M}/gu, "").replaceAll("ı", "i");
     const apply = () => {
       const words = fold(text.value).split(/\s+/).filter(Boolean);
-      let count = 0;
+      const left = new Set(); // a scenario has a row for each of its ratios
       for (const row of rows) {
         const haystack = fold(row.dataset.search);
         row.hidden = !(words.every((word) => haystack.includes(word)) && selects.every((s) => !s.value || row.dataset[s.name] === s.value));
-        count += !row.hidden;
+        if (!row.hidden) left.add(row.dataset.scenario);
       }
-      shown.textContent = String(count);
-      empty.hidden = count > 0;
+      shown.textContent = String(left.size);
+      empty.hidden = left.size > 0;
     };
     filters.addEventListener("input", apply);
     filters.addEventListener("submit", (event) => event.preventDefault());
