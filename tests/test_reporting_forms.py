@@ -66,9 +66,13 @@ def test_a_page_needs_nothing_else_and_says_so():
     assert "default-src 'none'" in text
     assert not re.search(r"url\((?!#)", text)
     assert dict(page.tags)["html"]["lang"] == "tr"
-    pictures = [a for tag, a in page.tags if tag == "svg"]
+    answers, pictures = [], []
+    for tag, a in page.tags:
+        if tag == "svg":
+            (pictures if a["role"] == "img" else answers).append(a)
     assert len(pictures) >= 7
-    assert all(a["role"] == "img" and a["aria-labelledby"] for a in pictures)
+    assert all(a["aria-labelledby"] for a in pictures)
+    assert [(a["role"], a["aria-label"]) for a in answers] == [("group", "Doğruluk ve maliyet")]
     assert {a["href"][1:] for tag, a in page.tags if tag == "a" and a["href"].startswith("#")} <= set(page.ids)
 
 

@@ -28,7 +28,8 @@ class Cell(NamedTuple):
 
 
 def board(entries: Sequence[Entry], found: Sequence[Results], links: dict[str, str], language: Language) -> dict:
-    """What the template shows: `groups` and `rows`, and `data`, JSON for the script, which is safe inside a page.
+    """What the template shows: `groups`, `rows` and how many `kinds` of them, and `data`, JSON for the script, which is
+    safe inside a page.
 
     Args:
         found: the results that measured and recorded entries are of; what their reports say of pairs is said here, too.
@@ -49,7 +50,10 @@ def board(entries: Sequence[Entry], found: Sequence[Results], links: dict[str, s
         "locale": "en" if language.decimal == "." else "tr",
     }
     words = _in_page({key: str(value) for key, value in (language.entry("board.words") or {}).items()})
-    return {"groups": groups, "rows": rows, "data": _in_page(content), "words": words, "costs": COSTS}
+    kinds = len({one["kind"] for one in ordered})
+    return {
+        "groups": groups, "rows": rows, "kinds": kinds, "data": _in_page(content), "words": words, "costs": COSTS,
+    }  # fmt: skip
 
 
 class _Shown:

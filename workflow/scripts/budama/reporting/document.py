@@ -129,7 +129,17 @@ class Code:
     kind: str = "code"
 
 
-Block = Paragraph | Facts | Bullets | Callout | Tiles | Table | Figure | Code
+@dataclass(frozen=True)
+class Explorer:
+    """The figure that answers when touched, for forms that can; `board` is what board.py gives."""
+
+    title: Inline
+    text: Inline
+    board: dict
+    kind: str = "explorer"
+
+
+Block = Paragraph | Facts | Bullets | Callout | Tiles | Table | Figure | Code | Explorer
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def build(results: Results, others: list[Results]) -> Document:
     sections = [
         *configuration.sections(results),
         *comparison.sections(results),
-        *observations.sections(results, alone=not others),
+        *observations.sections(results, others),
         *_compared(results, others),
         *training.sections(results),
         *rates.sections(results),

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from budama.reporting.document import Figure
+from budama.reporting import board, entries
+from budama.reporting.document import Explorer, Figure
 from budama.reporting.figures import plots
 from budama.reporting.figures.plots import Point
 from budama.reporting.inline import Inline, to_plain
@@ -44,6 +45,19 @@ def figures_of(results: Results) -> list[Figure]:
                 figure = replace(figure, caption=language.say("balance.figure.caption.again_front"))
             found.append(figure)
     return found
+
+
+def explorer(results: Results, others: list[Results]) -> list[Explorer]:
+    """The figure of those that ran here and, beside them, of the scenarios compared with on the same model and data."""
+    say, found = results.language.say, [results]
+    own = entries.of_results(results)
+    for other in others:
+        rows = entries.of_results(other)
+        if rows[0]["group"] == own[0]["group"]:
+            found.append(other)
+            own += rows
+    content = board.board(own, found, {}, results.language)
+    return [Explorer(say("board.figure"), say("board.explore"), content)] if len(own) > 2 else []
 
 
 def _figure(

@@ -13,14 +13,15 @@ from budama.reporting.sections.timing import direction, evidence, near_control
 from budama.reporting.view import Cost, Results, Tied
 
 
-def sections(results: Results, alone: bool) -> list[Section]:
-    """The three parts of the reference report. `alone`: no other scenario follows, so families are compared here."""
+def sections(results: Results, others: list[Results]) -> list[Section]:
+    """The three parts of the reference report. Where no `others` follow, families of methods are compared here."""
     say = results.language.say
+    balance = [*_balance(results), *fronts.figures_of(results), *fronts.explorer(results, others)]
     return [
         Section("observations", say("observations.title"), []),
-        Section("ranking", say("observations.ranking"), _ranking(results, alone), 3),
+        Section("ranking", say("observations.ranking"), _ranking(results, alone=not others), 3),
         Section("optimisation", say("observations.optimisation"), _optimisation(results), 3),
-        Section("balance", say("observations.balance"), [*_balance(results), *fronts.figures_of(results)], 3),
+        Section("balance", say("observations.balance"), balance, 3),
     ]
 
 

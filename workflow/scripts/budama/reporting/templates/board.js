@@ -1,5 +1,6 @@
 "use strict";
 // The leaderboard: which rows are shown, in which order, as points of a figure, and what may be said of the best of them.
+// A report has the figure alone, of its own rows.
 (() => {
   const board = document.querySelector("[data-board]");
   if (!board) return;
@@ -9,7 +10,7 @@
   const choose = Object.fromEntries([...board.querySelectorAll("[data-choose]")].map((s) => [s.dataset.choose, s]));
   const [plot, svg, legend, told, best, unknown, more, none, count, limit, loss, text] = ["plot", "figure", "legend", "told", "best", "unknown", "more", "none", "count", "limit", "loss"]
     .map((name) => board.querySelector(`[data-${name}]`)).concat(board.querySelector("input[type=search]"));
-  const body = board.querySelector("tbody"), lines = [...body.rows], heads = [...board.querySelectorAll("thead th")];
+  const body = board.querySelector("tbody"), lines = [...(body?.rows ?? [])], heads = [...board.querySelectorAll("thead th")];
   const hidden = { method: new Set(), scenario: new Set() };
   const collator = new Intl.Collator(document.documentElement.lang, { numeric: true });
   const fold = (value) => value.toLocaleLowerCase(document.documentElement.lang).normalize("NFKD").replace(/\p{M}/gu, "").replaceAll("ı", "i");
@@ -18,6 +19,7 @@
   const number = (value, digits = 2) => formats[digits].format(value), short = (value) => significant.format(value);
   const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, key) => values[key]);
   const folded = rows.map((row) => fold(row.search));
+  const chosen = () => Number(choose.group?.value ?? 0); // the pair of model and data set
   let order = { column: null, descending: false }, all = false, shown = [];
 
   // What may be said of two rows: what a report said of them; else a test of independent runs or of two proportions.
@@ -48,7 +50,7 @@
   };
 
   const matching = () => {
-    const group = Number(choose.group.value), kind = choose.kind.value, asked = fold(text.value).split(/\s+/).filter(Boolean);
+    const group = chosen(), kind = choose.kind?.value, asked = fold(text?.value ?? "").split(/\s+/).filter(Boolean);
     const least = loss.value === "" ? -Infinity : -Number(loss.value);
     return rows.map((_, i) => i).filter((i) => rows[i].group === group && (!kind || rows[i].kind === kind) && (least === -Infinity || (rows[i].change ?? -Infinity) >= least - 1e-9) && asked.every((word) => folded[i].includes(word))
       && !hidden.method.has(rows[i].method) && !hidden.scenario.has(rows[i].scenario));
@@ -70,13 +72,16 @@
     });
   };
   const tabulate = () => {
+    if (!body) return;
     const found = sorted([...shown]);
     body.replaceChildren(...found.slice(0, all ? undefined : AT_ONCE).map((i) => lines[i]));
     count.textContent = number(found.length, 0);
     more.hidden = all || found.length <= AT_ONCE;
     none.hidden = found.length > 0;
   };
-  const name = (i) => `${[rows[i].method, rows[i].ratio].filter(Boolean).join(" ")} (${rows[i].scenario}, ${number(rows[i].accuracy)})`;
+  const alone = new Set(rows.map((row) => row.scenario)).size === 1; // a report of its own says no scenario with every name
+  const variant = (i) => [rows[i].method, rows[i].ratio].filter(Boolean).join(" ");
+  const name = (i) => `${variant(i)} (${alone ? "" : `${rows[i].scenario}, `}${number(rows[i].accuracy)})`;
 
   // The figure
   const element = (tag, attributes, parent) => {
@@ -134,14 +139,14 @@
     });
     say(points, asked);
   };
-  const describe = (i) => fill(words.point, { method: rows[i].method, scenario: rows[i].scenario, accuracy: number(rows[i].accuracy),
+  const describe = (i) => fill(alone ? words.own_point : words.point, { method: variant(i), scenario: rows[i].scenario, accuracy: number(rows[i].accuracy),
     cost: choose.cost.selectedOptions[0].text, value: short(rows[i][choose.cost.value]) });
   const tell = (i, point) => {
     told.textContent = describe(i);
     svg.querySelector(".at")?.classList.remove("at");
     point.classList.add("at");
-    body.querySelector(".at")?.classList.remove("at");
-    lines[i].classList.add("at");
+    body?.querySelector(".at")?.classList.remove("at");
+    lines[i]?.classList.add("at");
   };
   const say = (points, asked) => { // the best below the limit, and those that it cannot be told apart from
     const below = points.filter((i) => !rows[i].original && !rows[i].control && (asked === null || rows[i][choose.cost.value] <= asked));
@@ -170,8 +175,9 @@
 
   // Legends: a click hides or shows a method or a scenario.
   const legends = () => board.querySelectorAll("[data-legend]").forEach((box) => {
-    const field = box.dataset.legend, own = rows.filter((row) => row.group === Number(choose.group.value));
+    const field = box.dataset.legend, own = rows.filter((row) => row.group === chosen());
     const names = [...new Map(own.map((row) => [row[field], row])).entries()].sort((a, b) => collator.compare(a[0], b[0]));
+    (box.closest("details") ?? box).hidden = names.length < 2;
     box.replaceChildren(...names.map(([label, row]) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -187,7 +193,7 @@
     }));
   });
   const machines = () => {
-    const names = [...new Set(rows.filter((row) => row.group === Number(choose.group.value) && row.time !== null && row.machine).map((row) => row.machine))];
+    const names = [...new Set(rows.filter((row) => row.group === chosen() && row.time !== null && row.machine).map((row) => row.machine))];
     choose.machine.replaceChildren(...names.map((value) => new Option(value, value)));
     const timed = choose.cost.querySelector("[value=time]");
     timed.disabled = !names.length;
@@ -211,14 +217,14 @@
     head.setAttribute("aria-sort", order.descending ? "descending" : "ascending");
     tabulate();
   }));
-  choose.group.addEventListener("change", regroup);
-  for (const one of ["kind", "value", "machine"]) choose[one].addEventListener("change", refresh);
+  choose.group?.addEventListener("change", regroup);
+  for (const one of ["kind", "value", "machine"]) choose[one]?.addEventListener("change", refresh);
   choose.cost.addEventListener("change", () => { limit.value = ""; refresh(); });
-  text.addEventListener("input", refresh);
+  text?.addEventListener("input", refresh);
   limit.addEventListener("input", draw);
   loss.addEventListener("input", refresh);
-  more.addEventListener("click", () => { all = true; tabulate(); });
+  more?.addEventListener("click", () => { all = true; tabulate(); });
   board.querySelectorAll("form").forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));
-  plot.hidden = false;
+  board.hidden = plot.hidden = false;
   regroup();
 })();
