@@ -158,19 +158,23 @@ def test_the_leaderboard_answers_a_reader(tmp_path, node_modules):
     assert seen["errors"] == []
     opened, recorded = seen["opened"], seen["recorded"]
     assert opened["count"] == str(len(opened["rows"]))
-    assert "Taylor Pruning %10 (TS4, 76,83)" in opened["best"]
+    assert opened["best"].startswith("En doğrusu: latency-aware taylor (HALP (Shen et al. 2022), README, 77,44).")
     assert seen["first"]["told"] != seen["second"]["told"]  # the arrow key went on
     # below 3.2 G, and losing no more than 1.5 points
     assert "EagleEye (Li et al. 2020), README, 77,10" in seen["limited"]["best"]
     assert "MAC (G) en çok 3,2" in seen["limited"]["best"]
-    assert "group fisher, distilled (mmrazor, GroupFisher, 76,50); MAC (G) 2,06" in seen["cheapest"]["best"]
+    assert "Bu eksende değeri bilinmeyen 1 satır daha doğrudur; en doğrusu latency-aware" in seen["limited"]["best"]
+    assert "MAC (G): group fisher, distilled (mmrazor, GroupFisher, 76,50), 2,06" in seen["cheapest"]["best"]
+    assert "MAC (orijinalin %'si): FPGM Pruning" in seen["cheapest"]["best"]
+    assert "Boyut (MiB): bilinmiyor" in seen["cheapest"]["best"]
+    assert "Kaybı bilinmeyen 6 satır elendi; en doğrusu latency-aware taylor" in seen["cheapest"]["best"]
     assert seen["hiding"] not in {row[0] for row in seen["hidden"]["rows"]}
-    assert {row[1].removesuffix("kayıt") for row in recorded["rows"]} == {"TS2", "TS3", "TS4"}
+    assert {row[3].removesuffix("kayıt") for row in recorded["rows"]} == {"TS2", "TS3", "TS4"}
     assert len(recorded["rows"]) == recorded["points"] == 13
     assert seen["controls"]["points"] > 0
     assert seen["controls"]["best"] == ""  # a control is never the best
     accuracies = [
-        [float(row[2].split()[0].replace(",", ".")) for row in seen[way]["rows"]] for way in ("descending", "ascending")
+        [float(row[1].split()[0].replace(",", ".")) for row in seen[way]["rows"]] for way in ("descending", "ascending")
     ]
     assert accuracies[0] == sorted(accuracies[0], reverse=True)
     assert accuracies[1] == sorted(accuracies[1])

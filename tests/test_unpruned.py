@@ -17,6 +17,9 @@ from budama.errors import BudamaError
 from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint, models
 from budama.pruning import calibration, stage
+from budama.reporting import entries
+from budama.reporting.language import Language
+from budama.reporting.view import Results
 from budama.results import aggregation, rows
 from budama.results.hits import packed
 from budama.settings import stages
@@ -180,6 +183,7 @@ def reported(kind: str) -> dict:
     content = single()
     row = copy.deepcopy(next(one for one in content["variants"] if one["method"] == "wanda"))
     content["unpruned"] = row | {"variant": "original_ft", "method": "original_ft", "ratio": None}
+    content["unpruned"] |= {key: content["baseline"][key] for key in ("gmacs", "parameters", "size_mib")}
     fate = {"baseline_percent": 93.9, "as_pruned_percent": 93.9, "reestimated_percent": 94.1, "finetuned_percent": 94.6}
     content["unpruned"] |= {"accuracy_percent": 94.25, "fate": fate}
     for one in content["variants"]:
@@ -223,3 +227,13 @@ def test_without_training_it_is_called_what_it_is():
 def test_without_it_the_report_says_what_the_original_is_compared_as():
     assert "Orijinal olduğu gibi ölçüldü" in said(single())
     assert "<code>original_ft</code> eklenebilir" in said(single())
+
+
+def test_the_leaderboard_has_it_beside_the_original():
+    results = Results(reported("level"), Language("tr"))
+    rows = {row["method"]: row for row in entries.of_results(results)}
+    control = rows["original_ft"]
+    assert (control["accuracy_percent"], control["gmacs_change_percent"]) == (94.25, 0.0)
+    assert control["gmacs"] == rows[None]["gmacs"]
+    assert "scope" not in control["settings"]
+    assert control["settings"]["epochs"] == rows["wanda"]["settings"]["epochs"]

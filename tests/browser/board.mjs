@@ -14,7 +14,7 @@ await page.goto(pathToFileURL(file).href, { waitUntil: "load" });
 
 const board = page.locator("[data-board]");
 const state = () => board.evaluate((b) => ({
-  rows: [...b.querySelectorAll("tbody tr")].map((row) => [...row.cells].slice(0, 3).map((cell) => cell.innerText)),
+  rows: [...b.querySelectorAll("tbody tr")].map((row) => [...row.cells].slice(0, 4).map((cell) => cell.innerText)),
   count: b.querySelector("[data-count]").textContent, points: b.querySelectorAll(".points path").length, best: b.querySelector("[data-best]").textContent,
   told: b.querySelector("[data-told]").textContent, unknown: b.querySelector("[data-unknown]").hidden ? "" : b.querySelector("[data-unknown]").textContent }));
 const drawn = () => page.waitForTimeout(500); // the figure waits for a pause in typing

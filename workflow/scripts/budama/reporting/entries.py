@@ -63,9 +63,9 @@ SETTINGS = {
 
 
 def of_results(results: Results) -> list[Entry]:
-    """The original and every variant that was measured."""
+    """The original, the original after the same fine-tuning, and every variant that was measured."""
     ranks = {name: group["rank"] for group in results.content["ranking"] for name in group["variants"]}
-    rows: list[Row | Baseline] = [results.baseline, *results.rows]
+    rows: list[Row | Baseline] = [results.baseline, *([results.unpruned] if results.unpruned else []), *results.rows]
     return [_of_row(results, row, ranks) for row in rows]
 
 
@@ -78,7 +78,7 @@ def _of_row(results: Results, row: Row | Baseline, ranks: dict[str, int]) -> Ent
     model, dataset = results.model["title"], results.dataset["title"]
     latency, comparable = row["latency"], results.timings_comparable()
     sections: dict[str, Any] = {"pruning": results.pruning, "finetune": results.finetune}
-    pruned = row["method"] is not None
+    trained, pruned = row["method"] is not None, row is not results.unpruned and row["method"] is not None
     return {
         "group": group(model, dataset),
         "model": model,
@@ -93,7 +93,7 @@ def _of_row(results: Results, row: Row | Baseline, ranks: dict[str, int]) -> Ent
             key: sections[section][key]
             for section, keys in SETTINGS.items()
             for key in keys
-            if pruned and sections[section].get(key) is not None
+            if (trained if section == "finetune" else pruned) and sections[section].get(key) is not None
         },
         "precision": latency["precision"] if latency else "float32",
         "runtime": None if results.recorded else "PyTorch",
@@ -103,7 +103,7 @@ def _of_row(results: Results, row: Row | Baseline, ranks: dict[str, int]) -> Ent
         "base_accuracy_percent": results.baseline["accuracy_percent"],
         "accuracy_percent": row["accuracy_percent"],
         "accuracy_interval": row["accuracy_interval"],
-        "accuracy_change_points": row["accuracy_change_points"] if pruned else 0.0,
+        "accuracy_change_points": row["accuracy_change_points"] if trained else 0.0,
         "rank": ranks.get(row["variant"]),
         **_costs(row, pruned),  # type: ignore[typeddict-item]
         "latency_ms": row["latency_ms"] if comparable else None,

@@ -49,9 +49,9 @@
     return others.map((other) => [other, found.get(other)]);
   };
 
-  const matching = () => {
+  const matching = (losses = false) => { // `losses`: whatever was lost
     const group = chosen(), kind = choose.kind?.value, asked = fold(text?.value ?? "").split(/\s+/).filter(Boolean);
-    const least = loss.value === "" ? -Infinity : -Number(loss.value);
+    const least = loss.value === "" || losses ? -Infinity : -Number(loss.value);
     return rows.map((_, i) => i).filter((i) => rows[i].group === group && (!kind || rows[i].kind === kind) && (least === -Infinity || (rows[i].change ?? -Infinity) >= least - 1e-9) && asked.every((word) => folded[i].includes(word))
       && !hidden.method.has(rows[i].method) && !hidden.scenario.has(rows[i].scenario));
   };
@@ -109,7 +109,9 @@
     svg.replaceChildren();
     unknown.hidden = points.length === shown.length;
     unknown.textContent = fill(words.unknown, { n: number(shown.length - points.length, 0) });
-    if (!points.length) { told.textContent = words.nothing; best.textContent = ""; return; }
+    const asked = limit.value === "" ? null : Number(limit.value);
+    say(asked);
+    if (!points.length) { told.textContent = words.nothing; return; }
     const [x0, x1] = span(points.map((i) => rows[i][cost])), [y0, y1] = span(points.map((i) => rows[i][value]));
     const x = (v) => LEFT + (v - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT), y = (v) => HEIGHT - BOTTOM - (v - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM);
     const axes = element("g", { class: "axes", "aria-hidden": "true" }, svg);
@@ -127,17 +129,16 @@
     for (const i of [...points].sort((a, b) => rows[a][cost] - rows[b][cost] || rows[b][value] - rows[a][value]))
       if (!front.length || rows[i][value] > rows[front.at(-1)][value]) front.push(i);
     element("path", { class: "front", d: front.map((i, k) => `${k ? `H${x(rows[i][cost])}V` : `M${x(rows[i][cost])} `}${y(rows[i][value])}`).join("") }, axes);
-    const asked = limit.value === "" ? null : Number(limit.value);
     if (asked !== null && asked >= x0 && asked <= x1) element("path", { class: "limit", d: `M${x(asked)} ${TOP}V${HEIGHT - BOTTOM}` }, axes);
     const marks = element("g", { class: "points" }, svg);
-    [...points].sort((a, b) => rows[a][cost] - rows[b][cost]).forEach((i, place) => {
+    const ahead = new Set(front);
+    [...points].sort((a, b) => ahead.has(a) - ahead.has(b) || rows[a][cost] - rows[b][cost]).forEach((i, place) => { // the front on top
       const row = rows[i], colour = row.colour === null ? "var(--ink)" : `var(--method-${row.colour})`;
       const point = element("path", { d: row.original ? STAR : glyph[row.kind], transform: `translate(${x(row[cost])} ${y(row[value])})`, fill: colour,
         tabindex: place ? -1 : 0, role: "img", "aria-label": describe(i) }, marks);
       point.addEventListener("focus", () => tell(i, point));
       point.addEventListener("pointerenter", () => tell(i, point));
     });
-    say(points, asked);
   };
   const describe = (i) => fill(alone ? words.own_point : words.point, { method: variant(i), scenario: rows[i].scenario, accuracy: number(rows[i].accuracy),
     cost: choose.cost.selectedOptions[0].text, value: short(rows[i][choose.cost.value]) });
@@ -148,19 +149,35 @@
     body?.querySelector(".at")?.classList.remove("at");
     lines[i]?.classList.add("at");
   };
-  const say = (points, asked) => { // the best below the limit, and those that it cannot be told apart from
-    const below = points.filter((i) => !rows[i].original && !rows[i].control && (asked === null || rows[i][choose.cost.value] <= asked));
-    if (!below.length) { best.textContent = asked === null ? "" : words.out_of_reach; return; }
-    const first = below.reduce((a, b) => rows[b].accuracy > rows[a].accuracy ? b : a);
-    const judged = compared(first, below.filter((i) => i !== first)), ties = judged.filter(([, apart]) => apart === false), open = judged.filter(([, apart]) => apart === undefined);
-    const list = (some) => some.slice(0, 8).map(([i]) => name(i)).join("; ") + (some.length > 8 ? fill(words.and_more, { n: some.length - 8 }) : "");
-    const limited = asked === null ? words.best : fill(words.best_below, { limit: short(asked), cost: choose.cost.selectedOptions[0].text });
-    best.textContent = [`${limited} ${name(first)}.`, ties.length ? fill(words.ties, { list: list(ties) }) : open.length ? "" : words.no_ties,
-      open.length ? fill(words.untested, { n: number(open.length, 0) }) : "", loss.value === "" ? "" : cheapest(below)].filter(Boolean).join(" ");
+  const judgeable = (i) => !rows[i].original && !rows[i].control;
+  const least = (some, cost) => some.reduce((a, b) => rows[b][cost] < rows[a][cost] || (rows[b][cost] === rows[a][cost] && rows[b].accuracy > rows[a].accuracy) ? b : a);
+  const best_of = (some) => some.reduce((a, b) => rows[b].accuracy > rows[a].accuracy ? b : a);
+  const say = (asked) => { // the best within the limits, those that it cannot be told apart from, and what could not be judged
+    const cost = choose.cost.value, every = shown.filter(judgeable), within = asked === null ? every : every.filter((i) => rows[i][cost] !== null && rows[i][cost] <= asked);
+    const said = [];
+    if (within.length) {
+      const first = best_of(within), judged = compared(first, within.filter((i) => i !== first));
+      const ties = judged.filter(([, apart]) => apart === false), open = judged.filter(([, apart]) => apart === undefined);
+      const list = (some) => some.slice(0, 8).map(([i]) => name(i)).join("; ") + (some.length > 8 ? fill(words.and_more, { n: some.length - 8 }) : "");
+      const limited = asked === null ? words.best : fill(words.best_below, { limit: short(asked), cost: choose.cost.selectedOptions[0].text });
+      said.push(`${limited} ${name(first)}.`);
+      if (ties.length) said.push(fill(words.ties, { list: list(ties) }));
+      else if (!open.length) said.push(judged.length ? words.no_ties : words.no_other);
+      if (open.length) said.push(fill(words.untested, { n: number(open.length, 0) }));
+      const better = asked === null ? [] : every.filter((i) => rows[i][cost] === null && rows[i].accuracy > rows[first].accuracy);
+      if (better.length) said.push(fill(words.unknown_better, { n: number(better.length, 0), name: name(best_of(better)) }));
+      if (loss.value !== "") said.push(cheapest(every.filter((i) => asked === null || rows[i][cost] === null || rows[i][cost] <= asked)));
+    } else if (asked !== null) said.push(words.out_of_reach);
+    const dropped = loss.value === "" ? [] : matching(true).filter((i) => judgeable(i) && rows[i].change === null);
+    if (dropped.length) said.push(fill(words.unknown_loss, { n: number(dropped.length, 0), name: name(best_of(dropped)) }));
+    best.textContent = said.join(" ");
   };
-  const cheapest = (some) => {
-    const cost = choose.cost.value, first = some.reduce((a, b) => rows[b][cost] < rows[a][cost] || (rows[b][cost] === rows[a][cost] && rows[b].accuracy > rows[a].accuracy) ? b : a);
-    return fill(words.cheapest, { loss: short(Number(loss.value)), name: name(first), cost: choose.cost.selectedOptions[0].text, value: short(rows[first][cost]) });
+  const cheapest = (some) => { // by every cost of which something is known
+    const told = [...choose.cost.options].filter((option) => option.value !== "time").map(({ value, text }) => {
+      const known = some.filter((i) => rows[i][value] !== null);
+      return `${text}: ${known.length ? `${name(least(known, value))}, ${short(rows[least(known, value)][value])}` : words.not_known}`;
+    });
+    return fill(words.cheapest, { loss: short(Number(loss.value)), list: told.join("; ") });
   };
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key], points = [...svg.querySelectorAll(".points path")];
