@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+from budama import methods
 from budama.methods import ORIGINAL_FT
 from budama.reporting.document import Cell, Column, Table, TableRow
 from budama.reporting.inline import Inline, data
@@ -108,6 +109,14 @@ def _notes(results: Results) -> list[Inline]:
         notes.append(say("comparison.notes.unpruned", name=results.label(results.unpruned), trained=trained))
     elif not results.recorded and rows:
         notes.append(say("comparison.notes.as_it_is", trained=trained, method=ORIGINAL_FT.name))
+    if fresh := next((row for row in rows if methods.find(row["method"]).new_weights), None):
+        weights, epochs = results.baseline_training()
+        values = {
+            "name": results.label(fresh),
+            "epochs": results.finetune["epochs"],
+            "original": not weights and epochs,
+        }
+        notes.append(say("comparison.notes.new_weights", **values))
     notes.append(say("comparison.notes.size"))
     notes.append(say("comparison.notes.flops"))
     if not results.timings_comparable():

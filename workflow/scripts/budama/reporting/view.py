@@ -276,14 +276,16 @@ class Results:
                 return str(text)
         return str(method)
 
-    def _baseline_finetuned(self) -> bool:
-        if self.recorded:
-            return True
+    def baseline_training(self) -> tuple[bool, int]:
+        """Whether the original began with weights, and the epochs it was trained here; a record says neither."""
         baseline = self.content["configuration"].get("baseline")  # as files have it: no shape is promised
-        if not isinstance(baseline, dict):
-            return False
-        weights = (baseline.get("model") or {}).get("weights")
-        return bool(weights) and bool((baseline.get("train") or {}).get("epochs"))
+        if not isinstance(baseline, dict) or self.recorded:
+            return True, 0
+        epochs = (baseline.get("train") or {}).get("epochs")
+        return bool((baseline.get("model") or {}).get("weights")), epochs or 0
+
+    def _baseline_finetuned(self) -> bool:
+        return bool(self.recorded) or all(self.baseline_training())
 
 
 def judged(rows: list[Row]) -> list[Row]:

@@ -139,6 +139,19 @@ def _calibration(results: Results) -> list[Inline]:
     return lines
 
 
+def price(results: Results, rows: list[Row]) -> list[Inline]:
+    """For the summary: which of `rows` have less reliable probabilities than the original, where that was shown."""
+    known = [(row, trust, ece) for row in rows if (trust := row["trust"]) and (ece := trust["ece_percent"]) is not None]
+    lost = [(row, ece) for row, trust, ece in known if (claim := trust["claim"]) and differs(claim, 1)]
+    own = results.baseline["trust"]
+    if not lost or not own or own["ece_percent"] is None:
+        return []
+    errors = [ece for _, ece in lost]
+    values = {"names": [results.short(row) for row, _ in lost], "low": min(errors), "high": max(errors)}
+    values |= {"every": len(lost) == len(rows), "total": len(rows), "before": own["ece_percent"]}
+    return [results.language.say("beyond.price.worse", **values)]
+
+
 def differs(claim: EachModel, sign: int) -> bool:
     """Whether a claimed change has this sign."""
     return claim["distinguishable"] and sign * claim["change_points"] > 0
@@ -187,7 +200,7 @@ def _balance(results: Results) -> list[Inline]:
 
 
 def _reliability(results: Results) -> list[Figure]:
-    """Accuracy minus confidence by confidence: 0 is a calibrated model. First models; bins of few images left out."""
+    """Confidence minus accuracy by confidence: 0 is a calibrated model. First models; bins of few images left out."""
     say, language = results.language.say, results.language
     panels, items, original = [], [], _line(results, results.baseline, to_plain(say("names.baseline")))
     for ratio in results.ratios:
@@ -200,7 +213,7 @@ def _reliability(results: Results) -> list[Figure]:
         return []
     for title, lines in panels:
         for line in lines:
-            worst = min(line.y)
+            worst = max(line.y)
             items.append(say("beyond.reliability.item", name=f"{line.label} {title}".strip(), worst=worst))
     axes = [to_plain(say(f"beyond.reliability.{key}")) for key in ("x", "y", "perfect")]
 
@@ -218,5 +231,5 @@ def _line(results: Results, row: Shown, label: str) -> Line | None:
         return None
     images = sum(one["images"] for one in bins)
     kept = [one for one in bins if one["images"] >= max(FEW * images, 5)]
-    gaps = [one["accuracy_percent"] - one["confidence_percent"] for one in kept]
+    gaps = [one["confidence_percent"] - one["accuracy_percent"] for one in kept]
     return Line(label, row["method"], [one["confidence_percent"] for one in kept], gaps)

@@ -18,6 +18,7 @@ def sections(results: Results) -> list[Section]:
     """Left out where no accuracies by class are known."""
     say, language = results.language.say, results.language
     rows = [(row, changes) for row in results.rows if (changes := row["per_class_change_points"])]
+    rows = [(row, changes) for row, changes in rows if not methods.find(row["method"]).new_weights] or rows
     if not rows:
         return []
     count = len(rows[0][1])
@@ -44,7 +45,7 @@ def sections(results: Results) -> list[Section]:
         say("classes.one", name=names[column], method=results.with_ratio(rows[judged[line]][0]), change=change)
         for line, column, change in alone[:NAMED]
     ]
-    caption = _caption(results, names, mean, order, losses)
+    caption = _caption(results, names, mean, order, losses, controls=len(judged) < len(rows))
     figure = Figure("classes", title, caption, alternative, draw, wide=True)
     return [Section("classes", say("classes.title"), [*_noise(results, mean), figure])]
 
@@ -79,7 +80,9 @@ def _shown(order: np.ndarray, alone: list[int]) -> np.ndarray:
     return np.array([i for i in order if i in kept])
 
 
-def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.ndarray, alone: list[Inline]) -> Inline:
+def _caption(
+    results: Results, names: list[str], mean: np.ndarray, order: np.ndarray, alone: list[Inline], controls: bool
+) -> Inline:
     say, count, bound = results.language.say, len(mean), _bound(results, mean)
     worst, best = float(mean[order[0]]), float(mean[order[-1]])
     losers = [names[i] for i in order[: min(3, len(order) - 1)] if mean[i] < 0]
@@ -88,7 +91,7 @@ def _caption(results: Results, names: list[str], mean: np.ndarray, order: np.nda
         key = "within"
     loss = max((float(mean[i]) for i in order[: len(losers)]), default=worst)
     extremes = {"loser": names[order[0]], "worst": worst, "winner": names[order[-1]], "gain": best}
-    text = say(f"classes.caption.{key}", losers=losers, loss=loss, alone=bool(alone), **extremes)
+    text = say(f"classes.caption.{key}", losers=losers, loss=loss, alone=bool(alone), controls=controls, **extremes)
     if alone:
         text = Inline(f"{text} {say('classes.alone', losses=alone)}")
     return Inline(f"{text} {say('classes.shown', total=count, shown=SHOWN)}") if len(order) > SHOWN else text

@@ -10,7 +10,7 @@ from budama.reporting.inline import Inline
 from budama.reporting.row import Row
 from budama.reporting.sections import fronts
 from budama.reporting.sections.timing import direction, evidence, near_control
-from budama.reporting.view import Cost, Results, Tied
+from budama.reporting.view import Cost, Results, Tied, judged
 
 
 def sections(results: Results, others: list[Results]) -> list[Section]:
@@ -45,10 +45,25 @@ def _ranking(results: Results, alone: bool) -> list[Block]:
     sentences = [say(f"ranking.test.{test}", every=len(tests) == 1) for test in sorted(tests, reverse=True)]
     if not tests and len(results.rows) > 1:
         sentences.append(say("ranking.untested"))
+    sentences += [line for ratio in results.ratios if results.at(ratio) and (line := _elsewhere(results, ratio))]
     if sentences:
         blocks.append(Paragraph(Inline(" ".join(sentences))))
     extra = [*_controls(results), *_unpruned(results), *(families(results, "") if alone else [])]
     return blocks + ([Bullets(extra)] if extra else [])
+
+
+def _elsewhere(results: Results, ratio: float | None) -> Inline | None:
+    """Where the best cannot be told apart and another of them is best on the selection split: the order is chance's."""
+    rows = judged(results.ranking(ratio)[0]["rows"])
+    known = [(value, row) for row in rows if (fate := row["fate"]) and (value := fate["finetuned_percent"]) is not None]
+    if len(rows) < 2 or len(known) < len(rows):
+        return None
+    (value, best), first = max(known, key=lambda entry: entry[0]), max(rows, key=lambda row: row["accuracy_percent"])
+    own = next(value for value, row in known if row is first)
+    if value <= own:
+        return None
+    values = {"name": results.with_ratio(best), "value": value, "own": own, "first": results.with_ratio(first)}
+    return results.language.say("ranking.elsewhere", **values)
 
 
 def tie(results: Results, group: Tied) -> Inline:
@@ -124,6 +139,7 @@ def _controls(results: Results) -> list[Inline]:
             if found:
                 gaps = [gap for _, gap, _ in found]
                 values = {"low": min(gaps), "high": max(gaps), "p": max(entry["p_holm"] for *_, entry in found)}
+                values["least_p"] = min(entry["p_holm"] for *_, entry in found)
                 values["trained"] = bool(results.finetune["epochs"])
                 one = all(entry["of"] == "models" for *_, entry in found)
                 sentence = say(f"ranking.random.{kind}", names=[name for name, *_ in found], one=one, **values)
@@ -248,8 +264,8 @@ def _kept(results: Results, groups: list[Tied], index: int, row: Row, same: bool
     if round(row["accuracy_change_points"], 2) > 0:
         return say("balance.above", **values)
     controls = [other for other in group["rows"] if methods.find(other["method"]).control]
-    if index == 0 and same and len(groups) > 1 and row not in controls:
-        others = [results.short(other) for other in group["rows"] if other is not row and other not in controls]
+    if index == 0 and same and len(groups) > 1 and not controls:  # no balance is best that a control has, too
+        others = [results.short(other) for other in group["rows"] if other is not row]
         return say("balance.best_tie" if others else "balance.best", others=others, **values)
     lost = round(row["accuracy_change_points"], 2) < 0
     if lost and index == len(groups) - 1 and len(group["rows"]) == 1 and len(groups) > 1:

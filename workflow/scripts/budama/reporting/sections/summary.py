@@ -1,31 +1,31 @@
-"""Kısaca: what to choose for accuracy, speed and size, and how sure one can be. A paragraph, and the same as tiles."""
+"""Kısaca: what to choose for accuracy, speed and size, and how sure one can be. A point each, and the same as tiles."""
 
 from typing import Any
 
 from budama import methods
-from budama.reporting.document import Block, Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
+from budama.reporting.document import Block, Bullets, Cell, Column, Paragraph, Table, TableRow, Tile, Tiles
 from budama.reporting.inline import Inline, data
 from budama.reporting.row import Row
+from budama.reporting.sections import beyond
 from budama.reporting.sections.observations import tie
-from budama.reporting.sections.timing import fastest, throughput
+from budama.reporting.sections.timing import fastest, throughput, twins
 from budama.reporting.view import Results, Tied, judged
 
 
 def blocks(results: Results) -> list[Block]:
-    """The tiles, then the paragraph; in a grid a paragraph for every ratio."""
+    """The tiles, then a point for each question; in a grid for every ratio."""
     if not results.rows:
         return []
     opening, sure = _what(results), _sure(results)
     if not results.grid:
         ratio = results.ratios[0]
-        sentences = [opening, *_answers(results, ratio), sure]
-        return [Tiles(_tiles(results, ratio)), Paragraph(Inline(" ".join(sentences)))]
-    paragraphs = [Paragraph(Inline(f"{opening} {sure}"))]
+        return [Tiles(_tiles(results, ratio)), Paragraph(opening), Bullets([*_answers(results, ratio), sure])]
+    found: list[Block] = [Paragraph(Inline(f"{opening} {sure}")), _choices(results)]
     for ratio in results.ratios:
         if results.at(ratio):
             label = results.language.say("summary.at", ratio=ratio)
-            paragraphs.append(Paragraph(Inline(" ".join([f"**{label}**", *_answers(results, ratio)]))))
-    return [paragraphs[0], _choices(results), *paragraphs[1:]]
+            found += [Paragraph(Inline(f"**{label}**")), Bullets(_answers(results, ratio))]
+    return found
 
 
 def _choices(results: Results) -> Table:
@@ -46,22 +46,27 @@ def _what(results: Results) -> Inline:
     say, scope = results.language.say, results.pruning["scope"]
     tried = {row["method"] for row in results.rows}
     controls = {name for name in tried if methods.find(name).control}
+    whole = 1 if results.unpruned else 0
     return say(
         "summary.what",
         model=results.model["title"],
         dataset=results.dataset["title"],
         ratios=[ratio for ratio in results.ratios if ratio is not None],
         scope=say(f"names.scopes.{scope}") if scope else "",
-        match=say(f"names.matches.{results.pruning['match'] or 'channels'}"),
+        of=results.pruning["match"] or "channels",
+        every_layer=scope == "layerwise",
         methods=len(tried - controls),
-        controls=len(controls),
+        controls=len(controls) + whole,
     )
 
 
 def _answers(results: Results, ratio: float | None) -> list[Inline]:
+    """A point each: accuracy, its price, speed, size."""
     rows = results.at(ratio)
-    loss = [*_loss(results, ratio), *_loss_to_unpruned(results, ratio)]
-    return [_accuracy(results, ratio), *loss, _speed(results, rows), *throughput(results, rows), _size(results, rows)]
+    price = [*_loss(results, ratio), *_loss_to_unpruned(results, ratio), *beyond.price(results, judged(rows))]
+    points = [[_accuracy(results, ratio)], price, [_speed(results, rows), *throughput(results, rows)]]
+    points.append([_size(results, rows)])
+    return [Inline(" ".join(sentences)) for sentences in points if sentences]
 
 
 def _facts(results: Results, row: Row) -> dict[str, Any]:
@@ -145,6 +150,7 @@ def _speed(results: Results, rows: list[Row]) -> Inline:
     changes = [results.time_change(row) for row in first]
     values = {"names": [results.short(row) for row in first], "low": min(changes), "high": max(changes)}
     values["one"] = len(rows) == 1
+    values |= {"twins": twins(rows), **_accuracy_of(first)}
     kinds = {results.timing(row) for row in first}
     if kinds == {"rose"}:
         return say("summary.speed.slower", **values)
@@ -182,9 +188,16 @@ def _size(results: Results, rows: list[Row]) -> Inline:
     if abs(change) < 0.05:
         return say("summary.size.unchanged")
     values = {"before": results.size(before), "after": results.size(size), "change": change}
+    values |= _accuracy_of([row for *_, row in smallest])
     if len(smallest) == len(rows):
         return say("summary.size.equal", one=len(rows) == 1, **values)
     return say("summary.size.smallest", names=[results.short(row) for *_, row in smallest], **values)
+
+
+def _accuracy_of(rows: list[Row]) -> dict[str, float]:
+    """What the fastest or the smallest cost in accuracy, in points: advice without its price is none."""
+    changes = [row["accuracy_change_points"] for row in rows]
+    return {"worst": min(changes), "best": max(changes)}
 
 
 def _sure(results: Results) -> Inline:
@@ -241,6 +254,8 @@ def _speed_tile(results: Results, rows: list[Row]) -> Tile:
     )
     if all(results.timing(row) != "fell" for row in first):
         return Tile(label, say("summary.tiles.unchanged"), detail)
+    if twins(rows):
+        return Tile(label, say("summary.tiles.twins"), detail)
     return Tile(label, _names(results, first, len(timed)), detail)
 
 

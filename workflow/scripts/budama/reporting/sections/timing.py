@@ -23,6 +23,12 @@ def fastest(results: Results, rows: list[Row]) -> list[Row]:
     return [row for row, (low, _) in timed if low <= timed[0][1][1]]
 
 
+def twins(rows: list[Row]) -> bool:
+    """Whether several rows are one structure, which was timed once for all of them."""
+    timed = [latency for row in rows if (latency := row["latency"])]
+    return len(timed) == len(rows) > 1 and len({(one["median_ms"], one["ratio"]) for one in timed}) == 1
+
+
 def near_control(results: Results, rows: list[Row]) -> list[Inline]:
     """Which rows' intervals leave 1 out and yet count as equal, since they meet the A/A control's."""
     control = results.control()

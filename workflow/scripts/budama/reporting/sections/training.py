@@ -279,8 +279,8 @@ def _curves_caption(results: Results, rows: list[tuple[Row, Line]]) -> Inline:
     falling = [(change, name) for change, name in last if change < -FLAT]
     sentences = []
     if rising:
-        names = [name for _, name in sorted(rising, reverse=True)[:4]]
-        sentences.append(say("curves.caption.rising", names=names, change=max(rising)[0], total=len(rising)))
+        names = [f"{name} ({results.language.signed(change)})" for change, name in sorted(rising, reverse=True)[:4]]
+        sentences.append(say("curves.caption.rising", names=names, total=len(rising)))
     else:
         sentences.append(say("curves.caption.flat", threshold=FLAT))
     if falling:
