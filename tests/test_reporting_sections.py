@@ -91,6 +91,8 @@ def test_exports_have_a_table_of_times_and_differences():
     text = said(content)
     assert "| 0.318 | 0.047 | 0.148 [0.140, 0.150] | 4.9e-06 | 144/144 |" in text
     assert "| 4,9e-06 | 144/144 |" in said(content, decimal=",")
+    content["unpruned"] = content["variants"][0] | {"variant": "original_ft", "method": "original_ft"}
+    assert said(content).count("| 4.9e-06 | 144/144 |") == 2
 
 
 def test_percentages_carry_the_sign_before_the_number():

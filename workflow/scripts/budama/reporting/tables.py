@@ -208,7 +208,8 @@ def timings(results: Results) -> Table | None:
 def onnx(results: Results) -> Table | None:
     """The exported models in ONNX Runtime: time beside PyTorch's on the CPU, and how nearly they agree."""
     say, language = results.language.say, results.language
-    exported = [(results.with_ratio(row), row["onnx"]) for row in results.rows if row["onnx"]]
+    rows = [*([results.unpruned] if results.unpruned else []), *results.rows]
+    exported = [(results.with_ratio(row), row["onnx"]) for row in rows if row["onnx"]]
     if not exported:
         return None
     found = []
