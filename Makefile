@@ -16,7 +16,7 @@ TRAINING := tests/test_training.py tests/test_optimisation.py tests/test_stages_
   tests/test_calibration.py tests/workflow/test_workflow.py
 
 test: $(READY)  ## the fast tests, some minutes; the others: .venv/bin/python -m pytest -m long
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --durations 30 --durations-min 5
 	OMP_NUM_THREADS=1 $(LESSER) $(BIN)/python -m pytest -n $(JOBS) $(TRAINING)
 
 coverage: $(READY)  ## lines of the library that the fast tests run, or TESTS=tests/test_files.py; stages count, too
