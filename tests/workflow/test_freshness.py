@@ -76,6 +76,7 @@ TABLE = [
     # the scenario file: pruning
     ("pruning.ratio", put(SCENARIO, "pruning.ratio", 0.4), PRUNE),
     ("pruning.scope", put(SCENARIO, "pruning.scope", "global"), PRUNE),
+    ("pruning.layers", put(SCENARIO, "pruning.layers", {"conv1": 0.5}), {*PRUNE, "preview"}),
     ("pruning.steps", put(SCENARIO, "pruning.steps", 2), PRUNE),
     ("pruning.match", put(SCENARIO, "pruning.match", "macs"), PRUNE),
     ("pruning.round_to", put(SCENARIO, "pruning.round_to", 2), PRUNE),

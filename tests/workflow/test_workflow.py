@@ -66,6 +66,20 @@ def test_a_preview_needs_nothing_else(bare):
     assert chain.plan(bare, "results/scenarios/small/preview.json") == {"preview"}
 
 
+@pytest.mark.parametrize(("key", "wrong"), [("layers", {"convv1": 0.5}), ("ignore", ["convv1"])])
+def test_a_layer_that_is_not_there_is_told_by_the_first_job_and_nothing_is_pruned(bare, key, wrong):
+    small, pruned = chain.CONFIG["scenarios/small.yaml"], "results/scenarios/small/wanda/pruning.json"
+    assert "preview" not in chain.plan(bare, pruned)
+    chain.write(bare, "scenarios/small.yaml", {**small, "pruning": {**small["pruning"], key: wrong}})
+    assert chain.plan(bare, pruned) == {"preview", "dataset", "baseline", "calibrate", "prune wanda"}
+    done = chain.run(bare, pruned, "--until", "preview")
+    told = re.findall(r"^ +error: (.*)$", done.stderr, re.MULTILINE)
+    assert (done.returncode, told) == (
+        1,
+        [f"pruning.{key}: 'convv1' matches no layer of the model; did you mean conv1?"],
+    )
+
+
 # --- mistakes, told in a line before anything is computed ---
 
 

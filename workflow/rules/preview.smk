@@ -1,4 +1,4 @@
-# Asked for on its own, in seconds and without data or weights.
+# Asked for on its own, in seconds and without data or weights. Where a scenario names layers, it is the first job.
 
 
 rule preview:
@@ -7,6 +7,7 @@ rule preview:
         f"{SCENARIO}/preview.json",
     log:
         f"{LOGS}/preview.log",
+    priority: 1
     conda:
         "../../envs/torch.yaml"
     threads: all_cores

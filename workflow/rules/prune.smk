@@ -27,6 +27,7 @@ rule prune:
         model=of_baseline("model"),
         calibration=of_baseline("calibration.safetensors"),
         widths=measured_widths,
+        checked=ancient(checked_layers),
         trained=trained_before,
     output:
         model=directory(f"{SCENARIO}/{{place}}/pruned"),

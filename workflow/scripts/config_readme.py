@@ -94,7 +94,7 @@ def _sections(part: dict, name: str) -> Iterator[str]:
         row = inner.get("additionalProperties")
         if "properties" in inner and inner.get("title") != "Training":
             yield from _sections(inner, f"{name}.{key}".lstrip("."))
-        elif isinstance(row, dict):
+        elif isinstance(row, dict) and "properties" in row:
             yield from _sections({**row, "description": inner["description"]}, f"{key}.METHOD")
 
 

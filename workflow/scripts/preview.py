@@ -29,8 +29,17 @@ def main() -> None:
 
     for layer in result["unpruned_layers"]:
         log(f"not pruned: {unprunable.told(layer)}")
-    for line in table(result):
+    for line in [*layer_table(result), "", *table(result)]:
         log(line)
+
+
+def layer_table(result: dict) -> list[str]:
+    """The output channels of every layer before and after each ratio, in aligned columns."""
+    names = [f"ratio {after['ratio']:g}" for after in result["after"]]
+    rows = [("layer", "channels", *names)]
+    for index, layer in enumerate(result["after"][0]["layers"]):
+        rows.append((layer["name"], str(layer["before"]), *(str(a["layers"][index]["after"]) for a in result["after"])))
+    return _aligned(rows)
 
 
 def table(result: dict) -> list[str]:
@@ -46,6 +55,11 @@ def table(result: dict) -> list[str]:
         parameters = f"{after['parameters']:,} ({after['parameters_change_percent']:+.1f} %)"
         name = f"ratio {after['ratio']:g}" + (", an estimate" if after["estimate"] else "")
         rows.append((name, parameters, *costs, f"{-after['channels_removed_percent']:+.1f} %"))
+    return _aligned(rows)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as lines: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = []
     for first, *others in rows:

@@ -111,6 +111,13 @@ def measured_widths(scenario: str) -> list[str]:
     return [f"{SCENARIOS}/{scenario}/widths.json"] if pruning and pruning["round_to"] == "auto" else []
 
 
+def checked_layers(scenario: str) -> list[str]:
+    """The preview, where a scenario names layers: it tells a name that means nothing before anything is trained."""
+    pruning = find_scenario(scenario).pruning
+    named = pruning and (pruning["layers"] or pruning["ignore"])
+    return [f"{SCENARIOS}/{scenario}/preview.json"] if named else []
+
+
 def variants_and_seeds(scenario: str) -> list[tuple[Variant, int]]:
     """A scenario's variants, each with every seed."""
     whole = find_scenario(scenario)

@@ -30,7 +30,8 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         figures = {**_figures(pruned.after), "channels_removed_percent": 100 * pruned.achieved["channels"]}
         for name, key in ("parameters", "parameters"), ("size", "size_mib"), ("gmacs", "gmacs"):
             figures[f"{name}_change_percent"] = 100 * (figures[key] / _figures(pruned.before)[key] - 1)
-        after.append({"ratio": ratio, "estimate": estimate, "ratio_used": pruned.ratio_used, **figures})
+        layers = {"layers": pruned.layers, "own_ratios": pruned.own}
+        after.append({"ratio": ratio, "estimate": estimate, "ratio_used": pruned.ratio_used, **figures, **layers})
     criterion = "magnitude of random weights" if settings["scope"] == "global" else None
     return {
         "model": titles.title(model),

@@ -4,7 +4,6 @@ The dependency graph follows convolutions, linear layers, normalisation, sums an
 follow channels through reshapes that mix them: there a part of the model keeps its width, and the rest is pruned.
 """
 
-import fnmatch
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from budama.errors import BudamaError, did_you_mean
 from budama.networks import models
+from budama.pruning import patterns as naming
 
 
 def ignored(
@@ -28,12 +27,7 @@ def ignored(
     modules = dict(model.named_modules())
     chosen = dict.fromkeys([*models.classifiers(model, classes), *heads])
     for pattern in patterns or ():
-        matches = [name for name in modules if name and (name == pattern or fnmatch.fnmatchcase(name, pattern))]
-        if not matches:
-            names = [name for name in modules if name]
-            hint = did_you_mean(pattern, names, most=3)
-            raise BudamaError(f"pruning.ignore: {pattern!r} matches no layer of the model; {hint}")
-        chosen.update(dict.fromkeys(matches))
+        chosen.update(dict.fromkeys(naming.matching(modules, pattern, "pruning.ignore")))
     return [modules[name] for name in chosen]
 
 

@@ -13,7 +13,7 @@ from budama.errors import BudamaError
 from budama.measuring import complexity
 from budama.networks import models
 from budama.networks.hooks import check_no_hooks
-from budama.pruning import channels, criteria, prunability, rounding, selection, unprunable
+from budama.pruning import allocation, channels, criteria, prunability, rounding, selection, unprunable
 from budama.pruning.budget import Budget
 from budama.pruning.calibration import Statistics
 from budama.pruning.dependency import Group
@@ -34,7 +34,8 @@ class Pruned:
     to. `achieved`: removed shares of `channels` (of all but those that are the classes), `macs` and `parameters`.
     `whole`: the layers that nothing can be taken from, and why. `before`, `after`: complexity of the unpruned and of
     this model. `uncompensated`: the model with the weights that the cuts left, where it was compensated, and
-    `compensations`, what was done at each cut.
+    `compensations`, what was done at each cut. `own`: the share of each group, by its first layer, that has one of its
+    own (`layers`).
     """
 
     model: nn.Module
@@ -49,6 +50,7 @@ class Pruned:
     after: complexity.Complexity = field(repr=False)
     uncompensated: nn.Module | None = field(default=None, repr=False)
     compensations: list[Compensation] = field(default_factory=list, repr=False)
+    own: dict[str, float] = field(default_factory=dict, repr=False)
 
 
 def prune(
@@ -100,7 +102,10 @@ def prune(
     if whole is not None:
         unpruned = WorkingCopy(whole.eval(), Original.of(whole, input_shape, classes, settings.get("ignore", ())))
     stays = _whole(unpruned)
-    budget = Budget(settings.get("match", "channels"), _limits(unpruned.groups, settings), unpruned.measured)
+    limits = allocation.by_hand(
+        unpruned.graph, unpruned.groups, _limits(unpruned.groups, settings), settings.get("layers") or {}, stays[0]
+    )
+    budget = Budget(settings.get("match", "channels"), limits, unpruned.measured)
     current, record, ratio_used, compensations = _cut(
         current, criterion, settings, budget, statistics, recalibrate, compensate, moments
     )
@@ -140,11 +145,16 @@ def _cut(
             statistics = replace(statistics, values={**statistics.values, **moments(current)})
         importance = criterion.importance(current.model, statistics, settings.get("seed", 0))
         normalise = not uniform and not criterion.comparable
-        removals = _removals(current.groups, importance, budget.limits, uniform=uniform, normalise=normalise)
-        target = settings["ratio"] * ((turn - 1) * steps + step) / (steps * turns)
+        part = ((turn - 1) * steps + step) / (steps * turns)
+        scores = _scores(current.groups, importance, normalise=normalise)
+        fixed = selection.by_hand(current.groups, scores, budget.limits, part)
+        order = selection.layerwise if uniform else selection.ranked
+        removals = order(current.groups, scores, budget.limits.free)
         last = step == steps and turn == turns
         before = current
-        current, ratio_used = budget.meet(before, removals, target, uniform=uniform, last=last)
+        current, ratio_used = budget.meet(
+            before, removals, settings["ratio"] * part, uniform=uniform, last=last, fixed=fixed
+        )
         if compensate is not None and not criterion.method.new_weights:
             compensations.append(compensate(before, current))
             record, current = current.record.after(record), current.begun_anew()
@@ -179,17 +189,9 @@ def _limits(groups: Sequence[Group], settings: dict) -> selection.Limits:
     return selection.Limits(sizes, settings.get("max_ratio", 0.95), round_to)
 
 
-def _removals(
-    groups: Sequence[Group],
-    importance: Callable[[object], Tensor],
-    limits: selection.Limits,
-    *,
-    uniform: bool,
-    normalise: bool,
-) -> list[selection.Removal]:
-    """All removals that the limits allow, in their order, by the scores of the model as it is now."""
-    scores = [selection.position_scores(group, importance(group.traced), normalise=normalise) for group in groups]
-    return (selection.layerwise if uniform else selection.ranked)(groups, scores, limits)
+def _scores(groups: Sequence[Group], importance: Callable[[object], Tensor], *, normalise: bool) -> list[Tensor]:
+    """Of every group, by the model as it is now: `[size / repeats]`."""
+    return [selection.position_scores(group, importance(group.traced), normalise=normalise) for group in groups]
 
 
 def _whole(unpruned: WorkingCopy) -> tuple[list[Whole], int]:
@@ -221,6 +223,7 @@ def _pruned(
         layers=layers,
         ratio_used=ratio_used,
         round_to=budget.limits.round_to,
+        own=budget.limits.own,
         achieved={
             "channels": budget.channel_share(final.groups) * prunable / (prunable + stays[1]),
             "macs": 1 - after.gmacs / before.gmacs,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,11 +32,22 @@ class Removal:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far groups may shrink: `initial` channels of each root, the largest share to remove, multiples to keep."""
+    """How far groups may shrink: `initial` channels of each root, the largest share to remove, multiples to keep.
+
+    `own`: the shares that groups lose whatever the others do, because a user says so.
+    """
 
     initial: dict[str, int]
     max_ratio: float
     round_to: int
+    own: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def free(self) -> Limits:
+        """Those of the groups that have no share of their own."""
+        return replace(
+            self, initial={name: size for name, size in self.initial.items() if name not in self.own}, own={}
+        )
 
 
 def position_scores(group: Group, scores: Tensor, *, normalise: bool) -> Tensor:
@@ -78,6 +89,20 @@ def ranked(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits) ->
             positions = order[start : start + before - after]
             removals.append(Removal(index, _idxs(group, positions), float(scores[index][positions].mean())))
     return sorted(removals, key=lambda removal: (removal.key, removal.group))
+
+
+def by_hand(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits, part: float) -> list[Removal]:
+    """The removals by which every group in `limits.own` reaches `part` of its own share.
+
+    As `layerwise` leaves it: floor(n·(1 − share)) of n channels, or the nearest multiple of `round_to`.
+    """
+    chosen = []
+    for name, ratio in limits.own.items():
+        alone = replace(limits, initial={name: limits.initial[name]})
+        removals = layerwise(groups, scores, alone)
+        within, crossing = own_shares(groups, removals, alone, ratio * part)
+        chosen += [*within, *(removal for removal in crossing if removal.key < ratio * part - 1e-9)]
+    return chosen
 
 
 def nearest(share: Callable[[int], float], length: int, target: float) -> int:

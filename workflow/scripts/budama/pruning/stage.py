@@ -36,7 +36,9 @@ def prune(
     (widths.json) where `round_to` is "auto". `trained`: in a turn after the first, the checkpoint to prune further,
     of which statistics are collected anew. Where the method cannot serve the model, checkpoint and content say why.
     """
-    asked = {key: value for key, value in settings.items() if key != "calibration"}
+    asked = {key: value for key, value in settings.items() if key not in ("calibration", "layers")}
+    if "layers" in settings:  # pruning.json's `layers` are the model's
+        asked["layers_asked"] = settings["layers"]
     try:
         done = _prune(baseline, statistics, data, settings, device, output, trained)
     except criteria.Unavailable as reason:
@@ -106,7 +108,9 @@ def _described(
     for left in (left for done in pruned.compensations for left in done["left"]):
         log(f"not compensated: {left['name']} ({left['reason']})")
     log(f"{method}: " + ", ".join(f"{when} {value:.2f} %" for when, value in accuracies.items()))
-    told = {"compensation": pruned.compensations} if pruned.compensations else {}
+    told: dict = {"compensation": pruned.compensations} if pruned.compensations else {}
+    if pruned.own:
+        told["own_ratios"] = pruned.own
     return {
         "calibration_images": statistics.images,
         "ratio_used": pruned.ratio_used,

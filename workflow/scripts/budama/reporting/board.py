@@ -149,6 +149,7 @@ class _Shown:
             said.append(str(self.language.entry(f"names.matches.{settings['match']}") or settings["match"]))
         said += [f"{key} {settings[key]}" for key in ("steps", "cycles") if settings.get(key, 1) != 1]
         said += [f"{key} {settings[key]}" for key in ("compensate", "round_to") if settings.get(key, "off") != "off"]
+        said += [f"{pattern}: {ratio:g}" for pattern, ratio in settings.get("layers", {}).items()]
         return ", ".join(said)
 
     def _runtime(self) -> str:

@@ -62,6 +62,7 @@ class Pruning(TypedDict):
     match: str | None
     round_to: int | str | None
     ignore: list[str] | None
+    layers: dict[str, float] | None
     max_ratio: float | None
     reestimate_batchnorm: bool | None
     compensate: str | None
@@ -138,7 +139,7 @@ _ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": [], "against_unpruned": [], "unpruned": None},
     Dataset: {"class_images": None},
-    Pruning: {"cycles": None, "compensate": None},
+    Pruning: {"cycles": None, "compensate": None, "layers": None},
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,
     Seed: {"kept_epoch": None, "same_seeds": [], "compensated_percent": None},

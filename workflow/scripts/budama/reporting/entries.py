@@ -57,7 +57,7 @@ class Entry(TypedDict):
 
 
 SETTINGS = {
-    "pruning": ("scope", "match", "steps", "cycles", "compensate", "round_to"),
+    "pruning": ("scope", "match", "steps", "cycles", "compensate", "round_to", "layers"),
     "finetune": ("epochs", "distill"),
 }
 
@@ -93,7 +93,7 @@ def _of_row(results: Results, row: Row | Baseline, ranks: dict[str, int]) -> Ent
             key: sections[section][key]
             for section, keys in SETTINGS.items()
             for key in keys
-            if (trained if section == "finetune" else pruned) and sections[section].get(key) is not None
+            if (trained if section == "finetune" else pruned) and sections[section].get(key) not in (None, {})
         },
         "precision": latency["precision"] if latency else "float32",
         "runtime": None if results.recorded else "PyTorch",

@@ -103,6 +103,8 @@ class Pruned(TypedDict):
     unpruned_layers: list[Whole]
     compensation: NotRequired[list[Compensation]]  # a cut each, where the scenario compensates
     compensate: NotRequired[str]
+    layers_asked: NotRequired[dict[str, float]]  # ratios by pattern, where the scenario has some
+    own_ratios: NotRequired[dict[str, float]]  # and those of the groups, by their first layers
     method: str
     ratio: float | None
     scope: str

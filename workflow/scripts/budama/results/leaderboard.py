@@ -30,7 +30,7 @@ _KEYS: dict[str, str | tuple[str, int]] = {
 }
 _TEXT = (
     *("kind", "scenario", "model", "dataset", "variant", "method", "precision", "runtime", "machine"),
-    *("scope", "match", "compensate", "round_to", "selected_on", "source", "schedule"),
+    *("scope", "match", "compensate", "round_to", "layers", "selected_on", "source", "schedule"),
 )
 _WHOLE = ("seed", "test_images", "rank", "parameters", "steps", "cycles", "epochs")
 

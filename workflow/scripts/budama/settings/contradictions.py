@@ -66,6 +66,21 @@ def _ratio_above_cap(ratio, max_ratio, match):
         yield f"pruning.ratio is {show(highest)}, but pruning.max_ratio is {show(max_ratio)}; it must be at most that"
 
 
+@_rule("scenario", "pruning.layers", "pruning.max_ratio")
+def _layer_above_cap(layers, max_ratio):
+    for pattern, ratio in (layers or {}).items():
+        if max_ratio is not None and ratio > max_ratio:
+            limit = f"pruning.max_ratio is {show(max_ratio)}; it must be at most that"
+            yield f"pruning.layers has {show(ratio)} for {show(pattern)}, but {limit}"
+
+
+@_rule("scenario", "pruning.layers", "pruning.ignore")
+def _layer_ignored(layers, ignore):
+    for pattern in layers or {}:
+        if pattern in (ignore or []):
+            yield f"pruning.layers has {show(pattern)}, which pruning.ignore leaves whole; it must be in one of them"
+
+
 @_rule("scenario", "pruning.methods", "finetune.epochs")
 def _new_weights_untrained(methods, epochs):
     untrained = [name for name in methods or () if METHODS[name].new_weights and epochs == 0]

@@ -161,6 +161,7 @@ def _variant_settings(
         "ratio": variant.ratio,
         **{key: asked[key] for key in keys},
         **({"compensate": asked["compensate"]} if asked.get("compensate", "off") != "off" else {}),
+        **({"layers": asked["layers"]} if asked.get("layers") else {}),
         "calibration": (baseline or _baseline_of(scenario)).calibration,
         "seed": seed if METHODS[variant.method].seeded else 0,
     }

@@ -66,6 +66,7 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
         ("ratio", ", ".join(ratios) or None),
         ("match", say(f"names.matches.{match}") if match and match != "channels" else None),
         ("global", say(f"configuration.scope.{scope}") if scope else None),
+        ("layers", _layers(results)),
         ("steps", _count(results, pruning["steps"])),
         ("cycles", _count(results, cycles) if (cycles := pruning.get("cycles") or 1) > 1 else None),
         ("epochs", _count(results, finetune["epochs"])),
@@ -80,6 +81,13 @@ def _pruning(results: Results) -> list[tuple[str, Inline | str | None]]:
         ("distill", distill),
         ("seeds", ", ".join(map(str, results.content["seeds"])) or None),
     ]
+
+
+def _layers(results: Results) -> Inline | None:
+    """The layers that had ratios of their own."""
+    asked = results.pruning.get("layers") or {}
+    named = [{"pattern": pattern, "ratio": ratio} for pattern, ratio in asked.items()]
+    return results.language.say("configuration.own_ratios", named=named) if named else None
 
 
 def _rates(results: Results) -> str | None:

@@ -67,6 +67,8 @@ def _settings(results: Results, other: Results) -> Inline:
     if all(scopes) and scopes[0] != scopes[1]:
         mine, theirs = (say(f"names.scopes.{scope}") for scope in scopes)
         found.append(say("scenarios.differences.scope", here=mine, other=theirs))
+    if (results.pruning.get("layers") or {}) != (other.pruning.get("layers") or {}):
+        found.append(say("scenarios.differences.layers"))
     if not found:
         return say("scenarios.same_settings", here=results.name, other=other.name)
     return say("scenarios.settings", here=results.name, differences=found)
