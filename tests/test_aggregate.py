@@ -213,6 +213,9 @@ def test_a_label_given_twice_is_told():
 
 def test_a_row_tells_how_its_first_seed_s_export_did(results):
     assert row(results, "magnitude")["onnx"] == {"images": 64, "top1_equal": 64}
+    assert results["baseline"]["onnx"] is None
+    own = {"baseline": {"status": "ok", "formats": {"onnx": {"images": 64, "top1_equal": 63}}}}
+    assert aggregation.aggregate(measured(exports=own))["baseline"]["onnx"]["top1_equal"] == 63
     assert row(aggregation.aggregate(measured(exports={})), "magnitude")["onnx"] is None
 
 

@@ -93,6 +93,10 @@ def test_exports_have_a_table_of_times_and_differences():
     assert "| 4,9e-06 | 144/144 |" in said(content, decimal=",")
     content["unpruned"] = content["variants"][0] | {"variant": "original_ft", "method": "original_ft"}
     assert said(content).count("| 4.9e-06 | 144/144 |") == 2
+    content["baseline"]["onnx"] = content["variants"][0]["onnx"] | {"top1_equal": 143}
+    rows = [line for line in said(content).splitlines() if "4.9e-06" in line]
+    assert [line.split("**")[1] for line in rows] == ["Orijinal", "Orijinal+FT", "Coverage"]
+    assert rows[0].endswith("| 143/144 |")
 
 
 def test_percentages_carry_the_sign_before_the_number():

@@ -29,7 +29,7 @@ AIMS = {
     "calibrate": (["results/baselines/digits/calibration.safetensors"], 5),
     "prune": ([f"{SMALL}/wanda/pruned", f"{SMALL}/random/seed-0/pruned"], 6),
     "finetune": ([f"{SMALL}/wanda/seed-0/model", f"{SMALL}/random/seed-0/model"], 6),
-    "export": ([f"{SMALL}/wanda/seed-0/export", f"{SMALL}/random/seed-0/export"], 10),
+    "export": ([f"{SMALL}/{at}/export" for at in ("original", "wanda/seed-0", "random/seed-0")], 10),
     "benchmark": ([f"{SMALL}/benchmark.json"], 10),
     "aggregate": ([f"{SMALL}/results.json", "results/scenarios/elsewhere/results.json"], 1),
     "preview": ([f"{SMALL}/preview.json"], 5),

@@ -127,6 +127,8 @@ def test_an_unknown_model_learns_unknown_images_and_is_pruned_as_asked(results):
     assert results["dataset"]["counts"]["test"] == 134
     assert results["baseline"]["accuracy_percent"] > 70  # chance is 14
     assert [row["variant"] for row in results["variants"]] == ["magnitude", "wanda"]
+    for row in (results["baseline"], *results["variants"]):
+        assert row["onnx"]["top1_equal"] == row["onnx"]["images"]
     for row in results["variants"]:
         assert row["status"] == "ok"
         assert row["gmacs_change_percent"] == pytest.approx(-30, abs=0.5)

@@ -103,3 +103,14 @@ rule export:
     shell:
         "python {params.scripts:q}/export.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
         " --output {output} --threads {threads} > {log} 2>&1"
+
+
+# The model that was not pruned, for the pruned ones to be measured against in those programs.
+use rule export as export_original with:
+    input:
+        dataset=of_baseline("dataset.json"),
+        model=of_baseline("model"),
+    output:
+        directory(f"{SCENARIO}/original/export"),
+    log:
+        f"{LOGS}/original/export.log",

@@ -20,7 +20,9 @@ def main() -> None:
     parser.add_argument("--benchmark", metavar="FILE", help="benchmark.json")
     parser.add_argument("--pruning", nargs="+", metavar="VARIANT/seed-N=FILE", help="pruning.json of each seed")
     parser.add_argument("--finetuned", nargs="+", metavar="VARIANT/seed-N=DIR", help="folders of metrics and history")
-    parser.add_argument("--exported", nargs="*", default=[], metavar="VARIANT/seed-N=DIR", help="folders of exports")
+    parser.add_argument(
+        "--exported", nargs="*", default=[], metavar="LABEL=DIR", help="exports of VARIANT/seed-N, and of baseline"
+    )
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="where the three files go")
     args = parser.parse_args()
     settings = command_line.settings(args)
@@ -48,7 +50,7 @@ def measured(settings: dict, args) -> dict:
         baseline_history=args.baseline_history,
         pruning=labels.paths(args.pruning, "--pruning"),
         finetuned=labels.paths(args.finetuned, "--finetuned"),
-        exported=labels.paths(args.exported, "--exported"),
+        exported=labels.paths(args.exported, "--exported", "baseline"),
     )
     return aggregation.aggregate(parts)
 

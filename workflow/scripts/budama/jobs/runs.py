@@ -197,8 +197,11 @@ def models(scenario: str) -> list[str]:
 
 
 def exported(scenario: str) -> dict[str, str]:
-    """Folders of a scenario's exports by VARIANT/seed-N; nothing where none are asked for."""
-    return fine_tuned(scenario, "export") if find_scenario(scenario).export["formats"] else {}
+    """Folders of a scenario's exports by VARIANT/seed-N, and of the original's as `baseline`; nothing where none are
+    asked for."""
+    if not find_scenario(scenario).export["formats"]:
+        return {}
+    return {"baseline": f"{SCENARIOS}/{scenario}/original/export", **fine_tuned(scenario, "export")}
 
 
 def measured(scenario: str) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from budama import methods
 from budama.methods import ORIGINAL_FT
 from budama.reporting.document import Cell, Column, Table, TableRow
-from budama.reporting.inline import Inline, data
+from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.row import Baseline, Latency, OnnxLatency, Row, Throughput, Timing
 from budama.reporting.view import Results
 
@@ -208,8 +208,9 @@ def timings(results: Results) -> Table | None:
 def onnx(results: Results) -> Table | None:
     """The exported models in ONNX Runtime: time beside PyTorch's on the CPU, and how nearly they agree."""
     say, language = results.language.say, results.language
-    rows = [*([results.unpruned] if results.unpruned else []), *results.rows]
-    exported = [(results.with_ratio(row), row["onnx"]) for row in rows if row["onnx"]]
+    rows: list[Row] = [*([results.unpruned] if results.unpruned else []), *results.rows]
+    exported = [(to_plain(results.original()), told)] if (told := results.baseline["onnx"]) else []
+    exported += [(results.with_ratio(row), told) for row in rows if (told := row["onnx"])]
     if not exported:
         return None
     found = []

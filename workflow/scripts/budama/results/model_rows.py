@@ -53,6 +53,7 @@ def of_baseline(measured: Measured) -> Baseline:
         "seeds": [seed],
         **_cost(own, None),
         **_speed(own),
+        "onnx": _onnx(measured, "baseline"),
         "history": _history({metrics["seed"]: measured.baseline_history}),
         "per_class_accuracy_percent": _per_class(hits, measured),
         **beyond.of_baseline(measured),
