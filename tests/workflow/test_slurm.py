@@ -114,9 +114,8 @@ def promised(name: str, attempt: int = 1, threads: int | None = None) -> dict:
 
 
 def test_every_rule_that_slurm_runs_gets_more_memory_when_it_is_tried_again():
-    rules = set(
-        re.findall(r"^rule (\w+):", "".join(map(Path.read_text, chain.ROOT.glob("workflow/rules/*.smk"))), re.M)
-    )
+    text = "".join(map(Path.read_text, chain.ROOT.glob("workflow/rules/*.smk")))
+    rules = set(re.findall(r"^(?:use rule \w+ as|rule) (\w+)(?: with)?:", text, re.M))
     local = {"report", "index", "leaderboard"}
     assert PROFILE["set-resources"].keys() == rules - local
     assert PROFILE["retries"] == 2
