@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from budama.significance import moments, variances
-from budama.significance.differences import holm
+from budama.significance.differences import holm, p_apart
 from budama.significance.models import Paired, Proportions
 from budama.significance.two_level import Component, Difference
 
@@ -237,3 +237,15 @@ def test_two_proportions_match_the_formula():
 def test_holm_matches_the_worked_example():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+
+
+def test_variants_of_one_scenario_pool_what_seeds_vary_by():
+    """With so many images that they give nothing, it is Student's t test in logits with the pooled variance."""
+    runs = [[97.9, 97.2, 98.4], [91.0, 90.1, 92.2], [95.8, 94.6, 96.9], [93.4, 92.0, 94.9]]
+    shares = np.array(runs) / 100
+    means = shares.mean(1)
+    pooled = (shares.var(axis=1, ddof=1) / (means * (1 - means)) ** 2).mean()
+    t = (logit(means[0]) - logit(means[1])) / np.sqrt(pooled * 2 / 3)
+    p = p_apart(runs[0], runs[1], 10**12, runs[2:])
+    assert p == pytest.approx(2 * stats.t.sf(t, 8), rel=1e-3)
+    assert p < p_apart(runs[0], runs[1], 10**12)

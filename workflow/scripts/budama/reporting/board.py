@@ -197,19 +197,25 @@ def _pairs(entries: Sequence[Entry], found: Sequence[Results]) -> dict[str, list
                 i, j = sorted((at[name, a], at[name, b]))
                 told[i, j] = apart
     seeded = [i for i, one in enumerate(entries) if len(one["seed_accuracies_percent"]) > 1]
+    runs: dict[str, dict[int, list[float]]] = {}
+    for i in seeded:
+        runs.setdefault(entries[i]["scenario"], {})[i] = list(entries[i]["seed_accuracies_percent"].values())
     return {
         "told": [[i, j, int(apart)] for (i, j), apart in told.items()],
         "p": [
-            [i, j, float(f"{_p(entries[i], entries[j]):.4g}")]
+            [i, j, float(f"{_p(entries, i, j, runs):.4g}")]
             for i, j in combinations(seeded, 2)
             if (i, j) not in told and entries[i]["group"] == entries[j]["group"]
         ],
     }
 
 
-def _p(a: Entry, b: Entry) -> float:
-    here, there = (list(one["seed_accuracies_percent"].values()) for one in (a, b))
-    return differences.p_apart(here, there, min(a["test_images"] or 0, b["test_images"] or 0))
+def _p(entries: Sequence[Entry], i: int, j: int, runs: dict[str, dict[int, list[float]]]) -> float:
+    """The p of two variants of different ratios or scenarios; `runs`: the seeds' accuracies by scenario and place."""
+    a, b = entries[i], entries[j]
+    own, other = runs[a["scenario"]], runs[b["scenario"]]
+    beside = [run for k, run in own.items() if k not in (i, j)] if own is other else []
+    return differences.p_apart(own[i], other[j], min(a["test_images"] or 0, b["test_images"] or 0), beside)
 
 
 def _colour(method: str) -> int:

@@ -110,9 +110,12 @@ def between_runs(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], image
     return _judged([_apart(here, there, images) for here, there in pairs])
 
 
-def p_apart(here: Sequence[float], there: Sequence[float], images: int) -> float:
-    """The p of one such comparison, not corrected: for whoever asks several together."""
-    return _apart(here, there, images).p()
+def p_apart(
+    here: Sequence[float], there: Sequence[float], images: int, beside: Sequence[Sequence[float]] = ()
+) -> float:
+    """The p of one such comparison, not corrected: for whoever asks several together. Of two variants of one scenario,
+    `beside` are its others: seeds vary alike in logits, so that variance is pooled over all."""
+    return _apart(here, there, images, beside).p()
 
 
 def rank(candidates: Sequence[Candidate], comparisons: Sequence[Comparison]) -> list[Group]:
@@ -173,11 +176,14 @@ def _proportions(a: Candidate, b: Candidate) -> Proportions:
     return Proportions(right_a, right_b, images)
 
 
-def _apart(here: Sequence[float], there: Sequence[float], images: int) -> Tested:
+def _apart(
+    here: Sequence[float], there: Sequence[float], images: int, beside: Sequence[Sequence[float]] = ()
+) -> Tested:
     if min(len(here), len(there)) < 2:
         right = [round(float(np.mean(one)) * images / 100) for one in (here, there)]
         return Proportions(right[0], right[1], images)
-    return variances.apart(np.array(here) / 100, np.array(there) / 100, images)
+    others = [np.array(one) / 100 for one in beside]
+    return variances.apart(np.array(here) / 100, np.array(there) / 100, images, others)
 
 
 def _turned(tested: Tested) -> Tested:

@@ -37,18 +37,25 @@ def of_mean(moments: Moments, a: str, seeds: Sequence[int], pool: Sequence[str])
     return _difference(moments, _mean(moments, a, seeds), nothing, between, len(seeds))
 
 
-def apart(a: np.ndarray, b: np.ndarray, images: int) -> Difference:
+def apart(a: np.ndarray, b: np.ndarray, images: int, beside: Sequence[np.ndarray] = ()) -> Difference:
     """Two methods that ran apart, of which only accuracies are known: shares of `images`, one a seed (2 or more).
 
-    Images are taken for independent, and nothing of what seeds vary by for explained by them: that claims less.
+    Images are taken for independent, and nothing of what seeds vary by for explained by them: that claims less. With
+    accuracies of others that ran `beside` them, the variance between seeds (of logits) is pooled over all.
     """
-    seeds, parts = min(len(a), len(b)), []
-    (x, x_slope), (y, y_slope) = (on_logit_scale(float(one.mean()), images) for one in (a, b))
-    for one, slope in (a, x_slope), (b, y_slope):
-        spread = float(one.var(ddof=1)) * slope**2
-        parts.append(Component(spread * seeds / len(one), len(one) - 1, 0.0))
+    seeds, every = min(len(a), len(b)), [a, b, *beside]
+    scales = [on_logit_scale(float(one.mean()), images) for one in every]
+    spreads = [float(one.var(ddof=1)) * slope**2 for one, (_, slope) in zip(every, scales)]
+    if beside:
+        freedom = sum(len(one) - 1 for one in every)
+        spread = sum(spread * (len(one) - 1) for spread, one in zip(spreads, every)) / freedom
+        between = Component(spread * seeds * (1 / len(a) + 1 / len(b)), freedom, 0.0)
+    else:
+        parts = [Component(spread * seeds / len(one), len(one) - 1, 0.0) for spread, one in zip(spreads, every)]
+        between = Component.total(parts)
+    (x, x_slope), (y, y_slope) = scales[:2]
     over_images = (x_slope + y_slope) / images
-    return Difference(float(a.mean() - b.mean()), x - y, (x + y) / 2, over_images, Component.total(parts), seeds)
+    return Difference(float(a.mean() - b.mean()), x - y, (x + y) / 2, over_images, between, seeds)
 
 
 def _difference(moments: Moments, a: np.ndarray, b: np.ndarray, between: Component, seeds: int) -> Difference:
