@@ -56,7 +56,10 @@ BAD_SCENARIOS = [
         f"pruning.methods is wanda; it must be a list of names (any of {', '.join(METHODS)})",
     ),
     ({"pruning.methods": ["wanda", "wanda"]}, "pruning.methods has wanda twice; each may stand there once"),
-    ({"pruning.scope": "globl"}, "pruning.scope is globl; it must be one of layerwise, global (did you mean global?)"),
+    (
+        {"pruning.scope": "globl"},
+        "pruning.scope is globl; it must be one of layerwise, global, isomorphic, sensitivity (did you mean global?)",
+    ),
     ({"pruning.steps": 0}, "pruning.steps is 0; it must be between 1 and 1000"),
     ({"pruning.steps": 2.5}, "pruning.steps is 2.5; it must be a whole number between 1 and 1000"),
     ({"pruning.steps": True}, "pruning.steps is true; it must be a whole number between 1 and 1000"),

@@ -211,7 +211,7 @@ def main() -> None:
                     "class_images": [1000] * 10},
         "widths": None,
         "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "cycles": 1, "match": "channels", "round_to": None,
-                    "ignore": [], "max_ratio": 0.95, "reestimate_batchnorm": True, "compensate": "off"},
+                    "ignore": [], "layers": {}, "max_ratio": 0.95, "reestimate_batchnorm": True, "compensate": "off"},
         "finetune": {"epochs": 5, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
                      "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.5, "distill_temperature": 2.0,
                      "weight_averaging": None, "precision": "auto", "max_batches": None},

@@ -117,7 +117,7 @@ class Budget:
     ) -> tuple[WorkingCopy, float]:
         """Search by channel counts, prune a copy, measure it, and aim again by as much as it was off."""
         total, _ = self._costs(self.before)
-        cost = selection.Cost(current.groups, *self._costs(current.measured))
+        cost = self._cost(current)
 
         def share(chosen: Sequence[Removal]) -> float:
             return 1 - cost.after(selection.counts([*fixed, *chosen], len(current.groups))) / total
@@ -143,6 +143,13 @@ class Budget:
         if last:
             self._check_share(achieved(best), target, TOLERANCE)
         return best, self.channel_share(best.groups)
+
+    def cost(self, current: WorkingCopy) -> selection.Cost | None:
+        """What is matched, of the model as it is now; None where it is the number of channels."""
+        return None if self.match == "channels" else self._cost(current)
+
+    def _cost(self, current: WorkingCopy) -> selection.Cost:
+        return selection.Cost(current.groups, *self._costs(current.measured))
 
     def _costs(self, measured: Complexity) -> tuple[float, dict[str, float]]:
         """What is matched: of the whole model, and of its layers."""

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import torch
+
 from budama.data.expectation import expected
 from budama.measuring import complexity
 from budama.networks import models, titles, trial
-from budama.pruning import pruner
+from budama.pruning import gram, pruner
+from budama.pruning.working_copy import WorkingCopy
+
+IMAGES = 4  # of noise, for what layers read
 
 
 def preview(model: dict, data: dict, settings: dict) -> dict:
     """The figures of a scenario before and after pruning, for every ratio.
 
     `model` and `data` are those of the baseline, `settings` the scenario's `pruning`. Layer-wise, the removed channels'
-    number does not depend on their scores, so all methods give these figures. Where it does (`scope: global`), the
-    scores are magnitudes of random weights, and `estimate` is true; so it is for `round_to: auto`, which is measured in
-    the run and counts as no rounding here.
+    number does not depend on their scores, so all methods give these figures. Where it does (any other `scope`), the
+    scores are magnitudes of random weights, layers read what noise becomes, and `estimate` is true; so it is for
+    `round_to: auto`, which is measured in the run and counts as no rounding here.
     """
     shape, classes, known = expected(data)
     untrained = models.build(model, classes, shape, weights=False)
     if model["source"] == "python":  # others are known to train
         trial.train(untrained, shape, model["name"])
-    estimate = settings["scope"] == "global" or not known or settings.get("round_to") == "auto"
+    estimate = settings["scope"] != "layerwise" or not known or settings.get("round_to") == "auto"
     if settings.get("round_to") == "auto":
         settings = {**settings, "round_to": None}
     ratios = settings["ratio"] if isinstance(settings["ratio"], list) else [settings["ratio"]]
+    noise = [torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0))]
+
+    def moments(current: WorkingCopy) -> dict[str, torch.Tensor]:
+        return gram.moments(current.model, current.groups, noise)
+
     after = []
     for ratio in ratios:
-        pruned = pruner.prune(untrained, shape, classes, "magnitude", {**settings, "ratio": ratio})
+        pruned = pruner.prune(untrained, shape, classes, "magnitude", {**settings, "ratio": ratio}, moments=moments)
         figures = {**_figures(pruned.after), "channels_removed_percent": 100 * pruned.achieved["channels"]}
         for name, key in ("parameters", "parameters"), ("size", "size_mib"), ("gmacs", "gmacs"):
             figures[f"{name}_change_percent"] = 100 * (figures[key] / _figures(pruned.before)[key] - 1)
         layers = {"layers": pruned.layers, "own_ratios": pruned.own}
         after.append({"ratio": ratio, "estimate": estimate, "ratio_used": pruned.ratio_used, **figures, **layers})
-    criterion = "magnitude of random weights" if settings["scope"] == "global" else None
+    criterion = "magnitude of random weights" if settings["scope"] != "layerwise" else None
     return {
         "model": titles.title(model),
         "input_shape": list(shape),

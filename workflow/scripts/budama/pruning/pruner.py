@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from budama.errors import BudamaError
 from budama.measuring import complexity
 from budama.networks import models
 from budama.networks.hooks import check_no_hooks
-from budama.pruning import allocation, channels, criteria, prunability, rounding, selection, unprunable
+from budama.pruning import allocation, channels, criteria, prunability, rounding, scopes, selection, unprunable
 from budama.pruning.budget import Budget
 from budama.pruning.calibration import Statistics
 from budama.pruning.dependency import Group
@@ -81,7 +82,7 @@ def prune(
         whole: the unpruned model, where `model` has lost channels in earlier turns; `kept` are those it still has.
         compensate: has what is left make up for what is gone, in place: of the copies before and after every cut. New
             weights (`scratch`) make up for nothing.
-        moments: `gram.moments` of a copy as it is, which methods that need them read beside `statistics`.
+        moments: `gram.moments` of a copy as it is, which methods and scopes that need them read beside `statistics`.
 
     Raises:
         criteria.Unavailable: the method cannot serve this model.
@@ -130,7 +131,8 @@ def _cut(
 ) -> tuple[WorkingCopy, Record, float, list[Compensation]]:
     """Remove channels in equal steps (see `prune`): the copy that is left, what compensated copies before it lost, the
     share of channels at which the search ended, and what each compensation did."""
-    uniform = settings.get("scope", "layerwise") != "global"
+    scope = settings.get("scope", "layerwise")
+    uniform = scope == "layerwise"
     steps, ratio_used = settings.get("steps", 1), 0.0
     turn, turns = settings.get("turn", 1), settings.get("turns", 1)
     record, compensations = Record(), []
@@ -148,8 +150,8 @@ def _cut(
         part = ((turn - 1) * steps + step) / (steps * turns)
         scores = _scores(current.groups, importance, normalise=normalise)
         fixed = selection.by_hand(current.groups, scores, budget.limits, part)
-        order = selection.layerwise if uniform else selection.ranked
-        removals = order(current.groups, scores, budget.limits.free)
+        seen = None if moments is None else partial(moments, current)
+        removals = scopes.removals(scope, current.groups, scores, budget.limits.free, budget.cost(current), seen)
         last = step == steps and turn == turns
         before = current
         current, ratio_used = budget.meet(

@@ -80,15 +80,23 @@ def layerwise(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits)
 
 
 def ranked(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits) -> list[Removal]:
-    """Removals of all groups together, lowest score first (`scope: global`); several at once have their mean score."""
-    removals = []
+    """Removals of all groups together, lowest score first (`scope: global`)."""
+    removals = [removal for own in in_groups(groups, scores, limits) for removal in own]
+    return sorted(removals, key=lambda removal: (removal.key, removal.group))
+
+
+def in_groups(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits) -> list[list[Removal]]:
+    """Of every group, its removals, lowest score first; several channels at once have their mean score."""
+    found = []
     for index, group in enumerate(groups):
         order = torch.argsort(scores[index], stable=True).tolist()
+        own = []
         for before, after in _shrinking(group, limits):
             start = group.size // group.repeats - before
             positions = order[start : start + before - after]
-            removals.append(Removal(index, _idxs(group, positions), float(scores[index][positions].mean())))
-    return sorted(removals, key=lambda removal: (removal.key, removal.group))
+            own.append(Removal(index, _idxs(group, positions), float(scores[index][positions].mean())))
+        found.append(own)
+    return found
 
 
 def by_hand(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits, part: float) -> list[Removal]:
