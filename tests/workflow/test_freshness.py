@@ -81,7 +81,7 @@ TABLE = [
     ("pruning.match", put(SCENARIO, "pruning.match", "macs"), PRUNE),
     ("pruning.round_to", put(SCENARIO, "pruning.round_to", 2), PRUNE),
     ("pruning.round_to: auto, which is measured here", put(SCENARIO, "pruning.round_to", "auto"), {"widths"} | PRUNE),
-    ("pruning.ignore", put(SCENARIO, "pruning.ignore", ["*.conv1"]), PRUNE),
+    ("pruning.ignore", put(SCENARIO, "pruning.ignore", ["*.conv1"]), {*PRUNE, "preview"}),
     ("pruning.max_ratio", put(SCENARIO, "pruning.max_ratio", 0.5), PRUNE),
     ("pruning.reestimate_batchnorm", put(SCENARIO, "pruning.reestimate_batchnorm", False), PRUNE),
     ("one more method", put(SCENARIO, "pruning.methods", ["wanda", "random", "magnitude"]),
