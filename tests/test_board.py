@@ -50,7 +50,8 @@ def cells(everything, kind: str) -> list[dict[str, board.Cell]]:
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_number_of_a_record_is_in_a_row_of_its_own(everything, name):
     record = json.loads((PUBLISHED.parent / f"{name}.json").read_text())
-    own = [row for row in cells(everything, "recorded") if row["scenario"].sort == from_record(name)["title"]]
+    title = from_record(name)["title"]
+    own = [row for row in cells(everything, "recorded") if row["scenario"].sort == title]
     for method, values in {None: record["baseline"], **record["methods"]}.items():
         label = Language("tr").entry(f"methods.{method}.label") if method else "Orijinal"
         row = next(row for row in own if row["method"].sort == label)

@@ -46,7 +46,8 @@ def lines(kind, changes):
 
 @pytest.mark.parametrize(("kind", "name"), [key[:2] for key in TYPED])
 def test_a_key_of_another_type_is_told_with_what_it_must_be(folder, kind, name):
-    wrong = "a word" if "properties" in next(key[2] for key in KEYS if key[:2] == (kind, name)) else {"x": 1}
+    wanted = next(key[2] for key in KEYS if key[:2] == (kind, name)).get("type", "")
+    wrong = "a word" if "object" in wanted else {"x": 1}
     assert any(line.startswith(f"{name} is ") and "; it must be " in line for line in lines(kind, {name: wrong}))
 
 
