@@ -271,7 +271,7 @@ def _axis(axis: int):
 @contextmanager
 def _calibrating(model: nn.Module, inputs: _Inputs) -> Iterator[None]:
     """Evaluation mode, gradients for every parameter, hooks at every consuming layer; all of it undone at the end."""
-    with modes.evaluation(model), modes.all_gradients(model), ExitStack() as hooks:
+    with modes.evaluation(model), modes.all_gradients(model), calls.through_layers(model), ExitStack() as hooks:
         for name, module in model.named_modules():
             if isinstance(module, channels.CONSUMERS):
                 hooks.enter_context(inputs.register(name, module))

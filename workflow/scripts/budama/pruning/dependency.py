@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from budama.errors import BudamaError, one_line
 from budama.networks import calls, modes, outputs
-from budama.pruning import channels, tracing
+from budama.pruning import attention, channels, tracing
 from budama.slow_imports import without
 
 with without("timm"):  # 1.4 s, for an operation counter that is not used here
@@ -45,13 +45,28 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """A whole dependency group. Channels are removed `repeats` at a time: one from each of that many equal blocks."""
+    """A whole dependency group. `repeats` channels go at a time: `run` neighbours (a head) of each of equal blocks."""
 
     name: str  # of the first layer that produces its channels
     size: int  # channels of the root
     repeats: int
     members: tuple[Member, ...]
     traced: tp.dependency.Group
+    run: int = 1
+
+    @property
+    def positions(self) -> int:
+        """How often channels could be removed."""
+        return self.size // self.repeats
+
+    def at(self, positions: Sequence[int]) -> tuple[int, ...]:
+        """The root channels of these positions."""
+        every = torch.arange(self.size).reshape(-1, self.positions, self.run)
+        return tuple(every[:, list(positions)].flatten().tolist())
+
+    def means(self, scores: Tensor) -> Tensor:
+        """`[positions]`: the mean of the root channels' scores over what is removed together."""
+        return scores.reshape(-1, self.positions, self.run).mean((0, 2))
 
 
 class Graph:
@@ -71,6 +86,7 @@ class Graph:
         hints = dict(hints or {})
         self.model = model
         self.heads = hints.pop("num_heads", {})
+        self.attention, self.fused = attention.head_layers(model), attention.fused_layers(model)
         ignored = [*ignored, *hints.pop("ignored_layers", ())]
         self.ignored = [inner for module in ignored for inner in module.modules()]
         self.names = {module: name for name, module in model.named_modules()}
@@ -88,6 +104,7 @@ class Graph:
                 "the model cannot be pruned: its channels pass through operations on which Torch-Pruning's dependency "
                 f"graph fails ({type(error).__name__}: {one_line(error)})"
             ) from error
+        tracing.split_in_three(self.traced, self.fused)
         self.single = self._single()
 
     def groups(self) -> list[Group]:
@@ -95,6 +112,7 @@ class Graph:
 
         Raises one BudamaError that names every layer whose channels cannot be followed.
         """
+        tracing.split_in_three(self.traced, self.fused)
         order = {name: index for index, name in enumerate(self.names.values())}
         found, obstacles = [], {}
         self.broadcast = {}
@@ -127,7 +145,7 @@ class Graph:
 
     def _traced(self) -> Iterator[tuple[nn.Module, tp.dependency.Group | tracing.Endless | tracing.Lost]]:
         """Every root that may be pruned with its group, or with the search for it that does not end, or fails."""
-        seen, ignored = set(self.single), set(self.ignored)
+        seen, ignored = self.single | attention.followers(self.model), set(self.ignored)
         for root in self.roots():
             if root in seen or root in ignored:
                 continue
@@ -204,7 +222,7 @@ class Graph:
     def _group(self, traced: tp.dependency.Group) -> tuple[Group, str | None]:
         """A group, and what stands in the way of pruning it."""
         parts, size = tuple(members(traced)), len(traced[0].idxs)
-        repeats, obstacle = 1, None
+        repeats, run, obstacle = 1, 1, None
         for member in parts:
             if member.axis is None and not channels.has_width(member.module):
                 kind = type(member.module).__name__
@@ -221,7 +239,9 @@ class Graph:
                 reshaped = "which is grouped, through a concatenation or reshape"
                 obstacle = obstacle or f"its channels reach {member.name}, {reshaped}"
             repeats = max(repeats, blocks)
-        return Group(producer(parts), size, repeats, parts, traced), obstacle
+            if member.role == "out" and member.module in self.attention:
+                run = attention.head_width(self.attention[member.module])
+        return Group(producer(parts), size, repeats, parts, traced, run), obstacle
 
     def blocks(self, member: Member) -> int:
         """Into how many equal blocks the layer divides these channels, each of which must lose the same number."""
@@ -232,6 +252,8 @@ class Graph:
             return module.num_groups
         if isinstance(module, nn.MultiheadAttention):
             return module.num_heads
+        if member.role == "out" and module in self.attention:
+            return 3 * attention.head_width(self.attention[module])
         return self.heads.get(module, 1) if member.role == "out" else 1
 
 

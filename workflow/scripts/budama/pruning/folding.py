@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from budama.networks import modes
+from budama.networks import calls, modes
 from budama.pruning import channels
 
 
@@ -63,7 +63,7 @@ def errors(model: nn.Module, folds: Sequence[Fold], images: Iterable[Tensor]) ->
             one.add(output.movedim(axis, -1).flatten(0, -2))
 
     device = next(model.parameters()).device
-    with modes.evaluation(model), ExitStack() as hooks:
+    with modes.evaluation(model), calls.through_layers(model), ExitStack() as hooks:
         for fold in folds:
             hooks.enter_context(fold.module.register_forward_pre_hook(lambda _, args, fold=fold: judge(fold, args[0])))
         for batch in images:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from budama.networks import modes
+from budama.networks import calls, modes
 from budama.pruning import channels
 from budama.pruning.dependency import Group
 
@@ -146,7 +146,7 @@ def collect(
         sums[reader.name] = own if known is None else _added(known, own)
 
     device = next(model.parameters()).device
-    with modes.evaluation(model), torch.no_grad(), ExitStack() as hooks:
+    with modes.evaluation(model), torch.no_grad(), calls.through_layers(model), ExitStack() as hooks:
         for reader in layers:
             hooks.enter_context(
                 reader.module.register_forward_pre_hook(lambda _, args, reader=reader: add(reader, args[0]))

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from budama.networks import models
+from budama.pruning import attention
 from budama.pruning import patterns as naming
 
 
@@ -35,6 +36,7 @@ def pruning_hints(model: nn.Module) -> dict:
     """Keyword arguments for Torch-Pruning's `BasePruner` or `DependencyGraph`, for this architecture.
 
     `ignored_layers`: layers that keep their width. `forward_fn(model, images)`: the forward pass to trace.
+    `num_heads`: into how many equal blocks layers' outputs are divided.
     """
     hints: dict = {}
     kept = list(_keep_width(model))
@@ -42,6 +44,8 @@ def pruning_hints(model: nn.Module) -> dict:
         hints["ignored_layers"] = kept
     if _is(model, "ShuffleNetV2", "torchvision"):
         hints["forward_fn"] = _forward_in_pieces
+    elif attention.needs_other_forward(model):
+        hints |= {"forward_fn": attention.forward, "num_heads": attention.embedding_heads(model)}
     return hints
 
 
@@ -63,22 +67,14 @@ def _keep_width(model: nn.Module) -> Iterator[nn.Module]:
                 yield block.branch1[0]
     module: Any
     for module in model.modules():
-        if _is(module, "Attention", "timm") and hasattr(module, "qkv"):
-            # One projection for q, k and v of all heads: the width of a head stays, the embedding around it is pruned.
+        if _is(module, "Attention", "timm") and hasattr(module, "qkv") and not attention.has_heads(module):
+            # One projection for q, k and v in an order of its own: that stays, the embedding around it is pruned.
             yield module.qkv
         elif _is(module, "SplitAttn", "timm"):
             # Channels are reshaped into the splits that attention chooses among.
             yield from (module.conv, module.fc2)
-    if _is(model, "SwinTransformer"):
-        # Windows are cut out of the embedding by reshapes; only the hidden layers of the MLPs can be followed.
-        hidden = [mlp[0] if isinstance(mlp, nn.Sequential) else mlp.fc1 for mlp in _mlps(model)]
-        for module in model.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d) and module not in hidden:
-                yield module
-
-
-def _mlps(model: nn.Module) -> list[Any]:
-    return [m for m in model.modules() if type(m).__name__ in ("MLP", "Mlp")]
+        elif hasattr(module, "cpb_mlp") and attention.is_embedding(module):
+            yield module.cpb_mlp[-1]  # gives the heads' biases
 
 
 def _is(module: nn.Module, name: str, package: str = "") -> bool:

@@ -57,7 +57,7 @@ def position_scores(group: Group, scores: Tensor, *, normalise: bool) -> Tensor:
     """
     if not torch.isfinite(scores).all():
         raise BudamaError(f"the scores of {group.name} are not finite; is the baseline's training sound?")
-    scores = scores.double().reshape(group.repeats, -1).mean(0)
+    scores = group.means(scores.double())
     mean = scores.mean()
     return scores / mean if normalise and mean > 0 else scores
 
@@ -74,8 +74,8 @@ def layerwise(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits)
         order = torch.argsort(scores[index], stable=True).tolist()
         for before, after in _shrinking(group, limits):
             at = 1 - (before if limits.round_to == 1 else (before + after) / 2) / initial
-            start = group.size // group.repeats - before
-            removals.append(Removal(index, _idxs(group, order[start : start + before - after]), round(at, 9)))
+            start = group.positions - before
+            removals.append(Removal(index, group.at(order[start : start + before - after]), round(at, 9)))
     return sorted(removals, key=lambda removal: (removal.key, removal.group * GOLDEN % 1))
 
 
@@ -92,9 +92,9 @@ def in_groups(groups: Sequence[Group], scores: Sequence[Tensor], limits: Limits)
         order = torch.argsort(scores[index], stable=True).tolist()
         own = []
         for before, after in _shrinking(group, limits):
-            start = group.size // group.repeats - before
+            start = group.positions - before
             positions = order[start : start + before - after]
-            own.append(Removal(index, _idxs(group, positions), float(scores[index][positions].mean())))
+            own.append(Removal(index, group.at(positions), float(scores[index][positions].mean())))
         found.append(own)
     return found
 
@@ -194,7 +194,7 @@ def least_positions(group: Group) -> int:
 
 def shrinks(group: Group) -> bool:
     """Whether anything may be taken from a group at all."""
-    return group.size // group.repeats > least_positions(group)
+    return group.positions > least_positions(group)
 
 
 def own_shares(
@@ -236,14 +236,9 @@ def _shrinking(group: Group, limits: Limits) -> list[tuple[int, int]]:
     """The steps (before, after) by which the group's positions may shrink from what it has now."""
     if group.name not in limits.initial:
         return []
-    now = group.size // group.repeats
+    now = group.positions
     initial = limits.initial[group.name] // group.repeats
     unit = limits.round_to // math.gcd(limits.round_to, group.repeats)
     least = max(least_positions(group), unit, math.ceil(initial * (1 - limits.max_ratio) - 1e-9))
     sizes = [now, *(kept for kept in range((now - 1) // unit * unit, 0, -unit) if kept >= least)]
     return list(itertools.pairwise(sizes))
-
-
-def _idxs(group: Group, positions: Sequence[int]) -> tuple[int, ...]:
-    block = group.size // group.repeats
-    return tuple(position + block * repeat for repeat in range(group.repeats) for position in positions)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from budama.networks import calls
-from budama.pruning import channels
+from budama.pruning import attention, channels
 
 Kept = dict[str, list[int]]  # the channels of the original that layers still have, by their names
 
@@ -70,6 +70,8 @@ def producers_alone(original: nn.Module, pruned: nn.Module, kept: Kept) -> nn.Mo
         elif over := _channels_of(name, module, kept):
             parent, _, child = name.rpartition(".")
             setattr(silenced.get_submodule(parent), child, _OnKept(module, smaller[name], over))
+        elif attention.is_embedding(module) and f"{name}.qkv" in kept:
+            attention.widen_queries(module, len(kept[f"{name}.qkv"]))
     return silenced
 
 
@@ -94,7 +96,8 @@ def living(
     for name, module in silenced.named_modules():
         if name in kept_inputs and isinstance(module, channels.READERS) and not channels.is_depthwise(module):
             calls.watch_input(module, partial(look, name, module))
-    silenced(images)
+    with calls.through_layers(silenced):
+        silenced(images)
     return list(dict.fromkeys(found))
 
 
@@ -103,7 +106,7 @@ def with_neutral_norms(model: nn.Module) -> nn.Module:
     copied = copy.deepcopy(model).eval()
     for module in copied.modules():
         for name, child in module.named_children():
-            if isinstance(child, _OVER_CHANNELS):
+            if isinstance(child, _OVER_CHANNELS) and not attention.within_a_head(module, name):
                 setattr(module, name, _Neutral(child))
     return copied
 

@@ -7,7 +7,7 @@ on until memory is gone. The limits count what the search holds, so that they ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,9 @@ from budama.errors import one_line
 from budama.slow_imports import without
 
 with without("timm"):  # as in `dependency`
+    from torch_pruning import ops
     from torch_pruning.dependency import graph as library
+    from torch_pruning.dependency import index_mapping
 
 STEPS = 20_000  # layers and operations that one search passes; the largest of docs/models.md stay below 2,000
 INDICES = 5_000_000  # channel indices in the lists of one search: 0.5 GB
@@ -50,6 +52,18 @@ def group(graph: library.DependencyGraph, layer: nn.Module, widest: int) -> libr
             raise
         except Exception as error:
             raise Lost(f"{type(error).__name__}: {one_line(error)}") from error
+
+
+def split_in_three(graph: library.DependencyGraph, layers: Iterable[nn.Module]) -> None:
+    """Tell the library where the outputs of `layers` (queries, keys and values) are split: it leaves a split out behind
+    a class token, and does not follow one as channels go."""
+    for layer in layers:
+        node = graph.module2node.get(layer)
+        for split in (after for after in node.outputs if after.type == ops.OPTYPE.SPLIT) if node else ():
+            width = graph.get_out_channels(layer) // 3
+            split.enable_index_mapping = True
+            split.module.split_sizes, split.module.offsets = [width] * 3, [0, width, 2 * width, 3 * width]
+            index_mapping.update_split_index_mapping(graph, split)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def _reason(graph: Graph, groups, module, name: str, by_user, outputs, tied) -> 
         return "map", graph.broadcast[name]
     for group in groups:
         if not selection.shrinks(group) and any(member.module is module for member in group.members):
-            return ("blocks", _divided(graph, group)) if group.repeats > 1 else ("single", None)
+            return ("blocks", _divided(graph, group)) if group.repeats > group.run else ("single", None)
     if channels.width(module, "out") == 1:
         return "single", None
     if module not in graph.traced.module2node:

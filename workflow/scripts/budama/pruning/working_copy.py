@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from budama.errors import BudamaError
 from budama.measuring import complexity
 from budama.networks import models, modes, outputs
-from budama.pruning import channels, prunability, selection, verification
+from budama.pruning import attention, channels, prunability, selection, verification
 from budama.pruning.dependency import Graph
 
 
@@ -129,6 +129,7 @@ class WorkingCopy:
         for name, removed in idxs.items():
             part = self.graph.part(groups[name], sorted(removed))
             self._note(part)
+            self._lose_heads(part)
             part.prune()
             self.record.cuts.append((name, sorted(removed)))
         prunability.finish_pruning(self.model)
@@ -147,6 +148,17 @@ class WorkingCopy:
                     gone = set(item.idxs)
                     book[name] = [c for i, c in enumerate(book.get(name, range(width))) if i not in gone]
 
+    def _lose_heads(self, part) -> None:
+        """Attention that loses rows of whole heads counts those that are left; a table of position biases follows."""
+        for item in part:
+            module = self.graph.attention.get(item.dep.target.module)
+            if module is not None and self.graph.prunes(item.dep.handler, "out"):
+                name = f"{self.graph.names[module]}.{attention.TABLE}"
+                book = self.record.kept.get(name, range(module.num_heads))
+                kept = attention.lose_heads(module, item.idxs)
+                if hasattr(module, attention.TABLE):
+                    self.record.kept[name] = [book[head] for head in kept]
+
     def _note_parameter(self, item) -> None:
         parameter, gone = item.dep.target.module, set(item.idxs)
         name, width = self.graph.traced._param_to_name[parameter], parameter.shape[item.dep.target.pruning_dim]
@@ -157,8 +169,7 @@ class WorkingCopy:
         """Find the groups that cannot be pruned even on their own, and name them."""
         culprits, touched = [], {self.groups[removal.group].name for removal in removals}
         for index, group in enumerate(self.groups):
-            block = group.size // group.repeats
-            one = selection.Removal(index, tuple(range(0, group.size, block)), 0.0)
+            one = selection.Removal(index, group.at([0]), 0.0)
             asked = [removal for removal in removals if removal.group == index]
             if not all(self._works_without(alone) for alone in ([one], asked) if alone):
                 culprits.append(group.name)
