@@ -35,7 +35,7 @@ TORCHVISION = {
     "vgg16_bn": 64, "densenet121": 64, "mobilenet_v2": 64, "mobilenet_v3_small": 64, "mobilenet_v3_large": 64,
     "efficientnet_b0": 64, "efficientnet_b4": 96, "regnet_x_400mf": 64, "regnet_y_400mf": 64,
     "shufflenet_v2_x1_0": 64, "squeezenet1_1": 64, "googlenet": 64, "inception_v3": 96, "convnext_tiny": 64,
-    "vit_b_16": 64, "swin_t": 64,
+    "vit_b_16": 64, "swin_t": 64, "swin_v2_t": 64,
 }  # fmt: skip
 TIMM = {
     "resnet50": 64, "seresnet50": 64, "resnest14d": 64, "repvgg_a0": 64, "mobilenetv3_large_100": 64,
@@ -65,6 +65,9 @@ Each model was built with random weights and {classes} classes, pruned by {perce
 saved, loaded again and, as the last method left it, written as ONNX.
 
 - *Layers pruned*: what the dependency graph cannot follow through a reshape keeps its width, and the rest is pruned.
+  timm's ViT, DeiT, Swin and MobileViT lose whole heads (`qkv` is cut in three alike, tables of position biases follow);
+  of three heads 30 % is one, so a layer may keep all of them for the whole to meet its ratio. In torchvision's Swin and
+  in nn.MultiheadAttention heads are slices of the embedding, and each loses the same number of its channels.
 - *Reload*: the loaded model's logits equal the saved model's bit for bit.
 - *ONNX*: the greatest difference of ONNX Runtime's logits from PyTorch's, as a share of the greatest logit.
 - *Left out*: the layers that pruning named as standing in its way at a first attempt; `pruning.ignore` left them out at
