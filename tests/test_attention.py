@@ -106,6 +106,19 @@ def test_queries_keys_and_values_lose_the_same_channels(found):
             assert thirds[0].tolist() == pruned.kept[f"{place}.proj"]
 
 
+@pytest.mark.parametrize("scope", ["global", "isomorphic", "sensitivity"])
+@pytest.mark.parametrize("name", ["vit", "swin"])
+def test_every_scope_takes_whole_heads_or_as_many_channels_of_each(name, scope):
+    net = built(name)
+    pruned = prune(net, "wanda", scope=scope)
+    assert pruned.after.parameters < 0.85 * pruned.before.parameters
+    for place, module in fused(net).items():
+        rows, left = module.qkv.out_features // 3, pruned.kept.get(f"{place}.qkv")
+        third = numpy.array(left or range(3 * rows)).reshape(3, -1)[0]
+        heads = numpy.bincount(third // (rows // module.num_heads), minlength=module.num_heads)
+        assert len(set(heads) - {0}) == 1
+
+
 @pytest.mark.parametrize("name", ["vit", "timm swin"])
 def test_a_pruned_transformer_loads_bit_equal_and_onnx_agrees(name, tmp_path):
     source, architecture, arguments = RECIPES[name]
