@@ -3,8 +3,7 @@
 import copy
 
 import pytest
-from reports import document, from_record, said, section, single
-from test_reporting_sentences import only, tied
+from reports import document, from_record, only, said, section, single, tied
 
 from budama.reporting.sections import beyond
 
@@ -54,6 +53,25 @@ def test_no_balance_is_the_best_that_a_control_has_too():
     text = section(said(tied(only(*TIED))), "Doğruluk-Verimlilik Dengesi")
     assert "en iyi denge" not in text.lower()
     assert text.count("orijinal performans korundu") == 3
+
+
+def test_a_recommended_method_that_a_lower_control_reaches_is_told():
+    """Groups are not transitive: the second of a tie may not be told apart from a control below the group."""
+    content = only(*TIED)
+    names = [one["variant"] for one in sorted(content["variants"], key=lambda one: -one["accuracy_percent"])]
+    first, second = (name for name in names if not name.startswith("random"))
+    content["ranking"] = [
+        {"rank": 1, "ratio": 0.3, "variants": [first, second], "tie_p_holm": 0.4},
+        {"rank": 3, "ratio": 0.3, "variants": ["random-0.3"], "tie_p_holm": None},
+    ]
+    for claim in content["comparisons"]:
+        claim["distinguishable"] = {claim["a"], claim["b"]} == {first, "random-0.3"}
+    label = {"wanda-0.3": "Wanda", "taylor-0.3": "Taylor"}[second]
+    assert f"Ama {label}, Random kontrolünden de ayırt edilemez." in section(said(content), "Kısaca")
+    assert f"But {label} cannot be told apart from the control Random either." in said(content, code="en")
+    for claim in content["comparisons"]:
+        claim["distinguishable"] = "random-0.3" in (claim["a"], claim["b"])
+    assert "kontrolünden de ayırt edilemez" not in said(content)
 
 
 def test_methods_that_were_not_told_apart_from_random_say_by_how_much_and_where():

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from reports import from_record, grid, said, section, single
+from reports import from_record, grid, only, said, section, single, tied
 
 from budama.reporting import overview, render
 from budama.reporting.inline import to_plain
@@ -30,32 +30,9 @@ NEVER = (
 )
 
 
-def only(*methods: str) -> dict:
-    """The sample of one ratio with these methods, one to a rank."""
-    content = single()
-    content["variants"] = [row for row in content["variants"] if row["method"] in methods]
-    names = [row["variant"] for row in sorted(content["variants"], key=lambda row: -row["accuracy_percent"])]
-    content["ranking"] = [
-        {"rank": i, "ratio": 0.3, "variants": [name], "tie_p_holm": None} for i, name in enumerate(names, 1)
-    ]
-    content["comparisons"] = [c for c in content["comparisons"] if {c["a"], c["b"]} <= set(names)]
-    for key in ("against_original", "against_random"):
-        content[key] = [claim for claim in content[key] if claim["variant"] in names]
-    content["warnings"] = []
-    return content
-
-
 def timed(row: dict, ratio: float) -> None:
     row["latency"] |= {"ratio": ratio, "ratio_interval": [ratio - 0.005, ratio + 0.005]}
     row["latency_ms"] = 2.31 * ratio
-
-
-def tied(content: dict, p: float = 0.4) -> dict:
-    """All in one group."""
-    names = [name for group in content["ranking"] for name in group["variants"]]
-    content["ranking"] = [{"rank": 1, "ratio": 0.3, "variants": names, "tie_p_holm": p}]
-    content["comparisons"] = [c | {"p_holm": p, "distinguishable": False} for c in content["comparisons"]]
-    return content
 
 
 @pytest.mark.parametrize("code", ["tr", "en"])

@@ -6,7 +6,7 @@ import pytest
 from configurations import BASELINE, SCENARIO, edited, write
 
 from budama.errors import BudamaError
-from budama.jobs import code_digest, runs
+from budama.jobs import code_digest, comparing, runs
 
 
 @pytest.fixture(autouse=True)
@@ -203,17 +203,17 @@ def recorded(configuration) -> str:
     ],
 )
 def test_a_run_is_for_the_scenarios_that_its_targets_name(targets, names):
-    assert runs.asked_for(targets, ["chosen"]) == names
+    assert comparing.asked_for(targets, ["chosen"]) == names
 
 
 def test_a_report_is_compared_with_what_this_run_makes_and_with_what_is_there(configuration, recorded, tmp_path):
     change(configuration, report__compare_with=["second", recorded])
     others = [f"results/scenarios/{name}/results.json" for name in ("second", recorded)]
-    assert runs.compared("first", {"first", "second"}) == (others, [])
-    assert runs.compared("first", {"first"}) == (others[1:], [])
+    assert comparing.compared("first", {"first", "second"}) == (others, [])
+    assert comparing.compared("first", {"first"}) == (others[1:], [])
     (tmp_path / others[0]).parent.mkdir(parents=True)
     (tmp_path / others[0]).write_text("{}")
-    assert runs.compared("first", {"first"}) == (others[1:], others[:1])
+    assert comparing.compared("first", {"first"}) == (others[1:], others[:1])
 
 
 @pytest.mark.parametrize("module", ["runs", "failures"])

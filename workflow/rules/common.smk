@@ -11,7 +11,7 @@ include: "location.smk"
 # Jobs call `python`: the one that runs Snakemake, or the one of the conda environment, which comes before it.
 os.environ.update(PATH=os.pathsep.join([Path(sys.executable).parent.as_posix(), os.getenv("PATH", "")]))
 
-from budama.jobs import failures, interruption, messages, runs, terminal
+from budama.jobs import comparing, failures, interruption, messages, runs, terminal
 from budama.jobs.failures import told
 from budama.settings import published, stages
 
@@ -88,7 +88,7 @@ def users_files(wildcards):
 def compared(wildcards):
     """Results that a report compares with: those that this run brings up to date, and others as they are."""
     targets = [*workflow.dag_settings.targets, *workflow.dag_settings.target_jobs]
-    return runs.compared(wildcards.scenario, runs.asked_for(targets, CHOSEN))
+    return comparing.compared(wildcards.scenario, comparing.asked_for(targets, CHOSEN))
 
 
 @told

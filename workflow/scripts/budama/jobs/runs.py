@@ -3,8 +3,7 @@
 Free of torch, and no stage imports it: how a run is planned decides no result.
 """
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -277,29 +276,3 @@ def measured_arguments(scenario: str) -> list[str]:
         *("--finetuned", *labelled(fine_tuned(scenario))),
         *("--exported", *labelled(exported(scenario))),
     ]
-
-
-# --- scenarios that a report compares with ---
-
-
-def asked_for(targets: Iterable[str], chosen: Iterable[str]) -> set[str]:
-    """The scenarios that a run is for: those that its targets name (paths, or `rule:scenario=NAME`), or the chosen."""
-    found = re.findall(rf"(?:{SCENARIOS}|{REPORTS})/([^/\s]+)/|scenario=([^,\s]+)", " ".join(targets))
-    return {one or other for one, other in found} or set(chosen)
-
-
-def compared(scenario: str, asked_for: Collection[str]) -> tuple[list[str], list[str]]:
-    """Results of the scenarios that a report compares with, in two lists.
-
-    The first are those that this run brings up to date, since they were asked for, or were recorded and cost nothing;
-    the second are others as they are on the disk. Asking for one scenario never computes another; one without results
-    is left out.
-    """
-    fresh, as_they_are = [], []
-    for name in find_scenario(scenario).report["compare_with"]:
-        results = f"{SCENARIOS}/{name}/results.json"
-        if name in asked_for or find_scenario(name).recorded is not None:
-            fresh.append(results)
-        elif Path(results).exists():
-            as_they_are.append(results)
-    return fresh, as_they_are

@@ -85,4 +85,4 @@ def _contradiction(group: Group, pattern: str, ratio: float, other: str, its: fl
 
 
 def _no_scores(groups: Sequence[Group]) -> list[torch.Tensor]:
-    return [torch.zeros(group.size // group.repeats, dtype=torch.float64) for group in groups]
+    return [torch.zeros(group.positions, dtype=torch.float64) for group in groups]

@@ -91,7 +91,8 @@ def _accuracy(results: Results, ratio: float | None) -> Inline:
     if not tested or not tested["distinguishable"]:
         return say("summary.accuracy.untested", a=_facts(results, rows[0]))
     ahead, behind = _facts(results, rows[0]), _facts(results, second)
-    return say("summary.accuracy.clear", a=ahead, b=behind, p=tested["p_holm"], models=models)
+    clear = say("summary.accuracy.clear", a=ahead, b=behind, p=tested["p_holm"], models=models)
+    return Inline(" ".join([clear, *_near_controls(results, rows)]))
 
 
 def _tie(results: Results, groups: list[Tied], controls: list[Row]) -> Inline:
@@ -105,11 +106,26 @@ def _tie(results: Results, groups: list[Tied], controls: list[Row]) -> Inline:
     else:
         changes = [row["accuracy_change_points"] for row in chosen]
         sentence = say("summary.accuracy.tie", best=max(changes), worst=min(changes), **common)
-    if not controls or chosen is rows:
+    if not controls:
+        return Inline(" ".join([sentence, *_near_controls(results, chosen)]))
+    if chosen is rows:
         return sentence
     names = [results.short(row) for row in controls]
     stage = {"one": len(chosen) == 1, "trained": bool(results.finetune["epochs"])}
     return Inline(f"{sentence} {say('summary.accuracy.with_control', names=names, **stage)}")
+
+
+def _near_controls(results: Results, chosen: list[Row]) -> list[Inline]:
+    """Which of the recommended cannot be told apart from a control that is ranked lower."""
+    found = []
+    for control in results.at(chosen[0]["ratio"]):
+        if methods.find(control["method"]).control and control not in chosen:
+            tested = [(row, results.comparison(row, control)) for row in chosen]
+            near = [results.short(row) for row, claim in tested if claim and not claim["distinguishable"]]
+            if near:
+                values = {"names": near, "control": results.short(control), "one": len(chosen) == 1}
+                found.append(results.language.say("summary.accuracy.near_control", **values))
+    return found
 
 
 def _loss(results: Results, ratio: float | None) -> list[Inline]:

@@ -151,12 +151,12 @@
   };
   const judgeable = (i) => !rows[i].original && !rows[i].control;
   const least = (some, cost) => some.reduce((a, b) => rows[b][cost] < rows[a][cost] || (rows[b][cost] === rows[a][cost] && rows[b].accuracy > rows[a].accuracy) ? b : a);
-  const best_of = (some) => some.reduce((a, b) => rows[b].accuracy > rows[a].accuracy ? b : a);
+  const bestOf = (some) => some.reduce((a, b) => rows[b].accuracy > rows[a].accuracy ? b : a);
   const say = (asked) => { // the best within the limits, those that it cannot be told apart from, and what could not be judged
     const cost = choose.cost.value, every = shown.filter(judgeable), within = asked === null ? every : every.filter((i) => rows[i][cost] !== null && rows[i][cost] <= asked);
     const said = [];
     if (within.length) {
-      const first = best_of(within), judged = compared(first, within.filter((i) => i !== first));
+      const first = bestOf(within), judged = compared(first, within.filter((i) => i !== first));
       const ties = judged.filter(([, apart]) => apart === false), open = judged.filter(([, apart]) => apart === undefined);
       const list = (some) => some.slice(0, 8).map(([i]) => name(i)).join("; ") + (some.length > 8 ? fill(words.and_more, { n: some.length - 8 }) : "");
       const limited = asked === null ? words.best : fill(words.best_below, { limit: short(asked), cost: choose.cost.selectedOptions[0].text });
@@ -165,11 +165,11 @@
       else if (!open.length) said.push(judged.length ? words.no_ties : words.no_other);
       if (open.length) said.push(fill(words.untested, { n: number(open.length, 0) }));
       const better = asked === null ? [] : every.filter((i) => rows[i][cost] === null && rows[i].accuracy > rows[first].accuracy);
-      if (better.length) said.push(fill(words.unknown_better, { n: number(better.length, 0), name: name(best_of(better)) }));
+      if (better.length) said.push(fill(words.unknown_better, { n: number(better.length, 0), name: name(bestOf(better)) }));
       if (loss.value !== "") said.push(cheapest(every.filter((i) => asked === null || rows[i][cost] === null || rows[i][cost] <= asked)));
     } else if (asked !== null) said.push(words.out_of_reach);
     const dropped = loss.value === "" ? [] : matching(true).filter((i) => judgeable(i) && rows[i].change === null);
-    if (dropped.length) said.push(fill(words.unknown_loss, { n: number(dropped.length, 0), name: name(best_of(dropped)) }));
+    if (dropped.length) said.push(fill(words.unknown_loss, { n: number(dropped.length, 0), name: name(bestOf(dropped)) }));
     best.textContent = said.join(" ");
   };
   const cheapest = (some) => { // by every cost of which something is known
