@@ -10,8 +10,8 @@ in float32 over a few hundred values, then in float64. Each thread has its own s
 are added in their order: equal inputs and threads give equal results, bit for bit.
 
 Numba compiles them, once a machine. They run on the threads that PyTorch has anyway: a second team would compete.
-All that a kernel calls is in this file, long as it is: Numba knows compiled code on the disk by the date and size of the
-kernel's own file, and would go on with old code where a function changed elsewhere.
+All that a kernel calls is in this file, long as it is: Numba knows compiled code on the disk by the date and size of
+the kernel's own file, and would go on with old code where a function changed elsewhere.
 """
 
 import ctypes
