@@ -5,6 +5,7 @@ import re
 # Longest names first: resnext must not be read as resnet, mobilenet_v3 not as mobilenet.
 _FAMILIES = {
     "wide_resnet": "Wide-ResNet",
+    "resnet_cifar_padded": "ResNet",
     "resnet_cifar": "ResNet",
     "efficientnetv2": "EfficientNetV2-",
     "efficientnet_v2": "EfficientNetV2",
@@ -39,7 +40,7 @@ def title(model: dict) -> str:
     (`resnet_cifar` with `depth: 20` is `ResNet20`); a Python callable is called by the function's name.
     """
     name = str(model["name"]).rsplit(":", 1)[-1].split(".")[0]
-    depth = (model.get("arguments") or {}).get("depth", 20 if name == "resnet_cifar" else None)
+    depth = (model.get("arguments") or {}).get("depth", 20 if name.startswith("resnet_cifar") else None)
     lowered = name.lower()
     for stem, family in _FAMILIES.items():
         if lowered.startswith(stem):
