@@ -12,7 +12,7 @@ from torch import nn
 
 from budama.errors import BudamaError
 from budama.networks import models, titles
-from budama.pruning import prunability
+from budama.pruning import prunability, pruner
 
 SMALL = {"source": "budama", "name": "resnet_cifar", "arguments": {"depth": 8, "width": 4}, "weights": None}
 
@@ -63,6 +63,25 @@ def test_resnet_20_has_the_parameters_of_the_paper():
     model = models.build(described("budama", "resnet_cifar"), 10, (3, 32, 32))
     projections = 16 * 32 + 32 * 64 + 2 * (32 + 64)  # option B; the paper's 0.27 M are with option A
     assert sum(p.numel() for p in model.parameters()) - projections == 269_722
+
+
+def test_a_resnet_20_with_padded_shortcuts_has_the_papers_parameters_and_zeros_around_its_shortcut():
+    model = models.build(described("budama", "resnet_cifar_padded"), 10, (3, 32, 32)).eval()
+    assert sum(p.numel() for p in model.parameters()) == 269_722
+    block = model.get_submodule("layer2.0")
+    block.bn2.weight.data.zero_()  # nothing but the shortcut is left
+    images = torch.rand(2, 16, 8, 8)
+    expected = torch.zeros(2, 32, 4, 4)
+    expected[:, 8:24] = images[:, :, ::2, ::2]
+    assert torch.equal(block(images), expected)
+
+
+def test_padded_shortcuts_are_pruned_inside_their_blocks():
+    model = models.build(described("budama", "resnet_cifar_padded", depth=8, width=8), 10, (3, 8, 8)).eval()
+    settings = {"ratio": 0.5, "ignore": ["conv1", "layer?.?.conv2"]}
+    done = pruner.prune(model, (3, 8, 8), 10, "magnitude", settings)
+    assert sorted(done.kept) == ["layer1.0.conv1", "layer2.0.conv1", "layer3.0.conv1"]
+    assert done.achieved["channels"] == pytest.approx(28 / (8 + 16 + 32 + 32))  # the stream counts once
 
 
 def test_the_seed_alone_decides_the_weights_and_the_callers_random_state_stays():
@@ -264,6 +283,8 @@ def test_an_ignore_pattern_that_matches_nothing_is_an_error():
         ("timm", "resnet50.a1_in1k", {}, "ResNet50"),
         ("budama", "resnet_cifar", {"depth": 56}, "ResNet56"),
         ("budama", "resnet_cifar", {}, "ResNet20"),
+        ("budama", "resnet_cifar_padded", {}, "ResNet20"),
+        ("budama", "resnet_cifar_padded", {"depth": 56}, "ResNet56"),
         ("python", "package.module:MyNet", {}, "MyNet"),
     ],
 )
