@@ -78,7 +78,7 @@ class Runs:
         return fmean(found[0]), fmean(found[1]), fmean(found[2]), sum(found[3])
 
     def once(self, method: str, ratio: float, seed: int) -> tuple[float, float, float, int]:
-        def compensate(before, after):
+        def compensate(before, after, gone):
             told = compensation.compensate(before, after, self.images, renewed=True)
             calibration.reestimate_batchnorm(after.model, self.images)
             return told

@@ -89,7 +89,7 @@ def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("written", "given"), [("one_pass", "one_pass"), ("off", None)])
+@pytest.mark.parametrize(("written", "given"), [("one_pass", "one_pass"), ("sequential", "sequential"), ("off", None)])
 def test_compensation_reaches_pruning_only_where_it_is_asked_for(folder, written, given):
     Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.compensate": written}))
     scenario = stages.load_scenario("config/scenarios/s.yaml")

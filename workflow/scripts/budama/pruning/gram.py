@@ -159,18 +159,23 @@ def collect(
 
 
 def _spread(rows: Tensor, positions: int, images: int, start: float) -> Tensor:
-    """At most `positions` rows an image of `[batch, positions, C]`, as `[rows, C]`: one in each equal stretch.
+    """At most `positions` rows an image of `[batch, positions, C]`, as `[rows, C]`: see `stretches`."""
+    batch, here, width = rows.shape
+    wanted = positions * images // batch
+    if here > wanted:
+        rows = rows[:, stretches(here, wanted, start).to(rows.device)]
+    return rows.reshape(-1, width)
+
+
+def stretches(here: int, wanted: int, start: float) -> Tensor:
+    """Of `here` positions `[wanted]`, one in each of as many equal stretches.
 
     Within its stretch a position is where the golden ratio's multiples, from `start` (0 to 1) on, put it: evenly over
     all columns of an image, whose width may be a multiple of the stretch.
     """
-    batch, here, width = rows.shape
-    wanted = positions * images // batch
-    if here > wanted:
-        stretch = torch.arange(wanted, dtype=torch.float64)
-        within = (start + stretch * 0.6180339887498949) % 1
-        rows = rows[:, ((stretch + within) * here / wanted).long().clamp_max(here - 1).to(rows.device)]
-    return rows.reshape(-1, width)
+    stretch = torch.arange(wanted, dtype=torch.float64)
+    within = (start + stretch * 0.6180339887498949) % 1
+    return ((stretch + within) * here / wanted).long().clamp_max(here - 1)
 
 
 def _sums(rows: Tensor) -> Gram:

@@ -65,7 +65,7 @@ def prune(
     fresh: Callable[[], nn.Module] | None = None,
     whole: nn.Module | None = None,
     kept: Mapping[str, list[int]] | None = None,
-    compensate: Callable[[WorkingCopy, WorkingCopy], Compensation] | None = None,
+    compensate: Callable[[WorkingCopy, WorkingCopy, Record], Compensation] | None = None,
     moments: Callable[[WorkingCopy], dict[str, Tensor]] | None = None,
 ) -> Pruned:
     """A pruned copy of `model`, which stays as it is.
@@ -80,8 +80,8 @@ def prune(
         recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
         fresh: the unpruned model with new weights, for `scratch`.
         whole: the unpruned model, where `model` has lost channels in earlier turns; `kept` are those it still has.
-        compensate: has what is left make up for what is gone, in place: of the copies before and after every cut. New
-            weights (`scratch`) make up for nothing.
+        compensate: has what is left make up for what is gone, in place: of the copies before and after every cut, with
+            the record of all that `model` has lost by then. New weights (`scratch`) make up for nothing.
         moments: `gram.moments` of a copy as it is, which methods and scopes that need them read beside `statistics`.
 
     Raises:
@@ -126,7 +126,7 @@ def _cut(
     budget: Budget,
     statistics: Statistics | None,
     recalibrate: Callable[[nn.Module], Statistics] | None,
-    compensate: Callable[[WorkingCopy, WorkingCopy], Compensation] | None,
+    compensate: Callable[[WorkingCopy, WorkingCopy, Record], Compensation] | None,
     moments: Callable[[WorkingCopy], dict[str, Tensor]] | None,
 ) -> tuple[WorkingCopy, Record, float, list[Compensation]]:
     """Remove channels in equal steps (see `prune`): the copy that is left, what compensated copies before it lost, the
@@ -158,8 +158,9 @@ def _cut(
             before, removals, settings["ratio"] * part, uniform=uniform, last=last, fixed=fixed
         )
         if compensate is not None and not criterion.method.new_weights:
-            compensations.append(compensate(before, current))
-            record, current = current.record.after(record), current.begun_anew()
+            record = current.record.after(record)
+            compensations.append(compensate(before, current, record))
+            current = current.begun_anew()
     return current, record, ratio_used, compensations
 
 

@@ -13,11 +13,11 @@ from budama.data.dataset import Data
 from budama.measuring.evaluation import Evaluation, evaluate
 from budama.networks import checkpoint, models
 from budama.progress import log
-from budama.pruning import calibration, compensation, criteria, gram, pruner, unprunable
+from budama.pruning import calibration, compensation, criteria, gram, pruner, refitting, unprunable
 from budama.results import hits
 
 if TYPE_CHECKING:
-    from budama.pruning.working_copy import WorkingCopy
+    from budama.pruning.working_copy import Record, WorkingCopy
     from budama.results.contracts import Compensation, Pruned, Unavailable
 
 
@@ -65,9 +65,12 @@ def _prune(baseline, statistics, data: Data, settings: dict, device: torch.devic
     def fresh() -> nn.Module:
         return models.build(recipe["model"], data.classes, data.input_shape, weights=False, seed=settings["seed"])
 
-    def compensate(before: WorkingCopy, after: WorkingCopy) -> Compensation:
-        done = compensation.compensate(before, after, batches, renewed=settings["reestimate_batchnorm"])
-        if settings["reestimate_batchnorm"]:  # the next cut is measured on what this one left
+    def compensate(before: WorkingCopy, after: WorkingCopy, gone: Record) -> Compensation:
+        renewed = settings["reestimate_batchnorm"]
+        done = compensation.compensate(before, after, batches, renewed=renewed)
+        if settings["compensate"] == "sequential":
+            done["refitting"] = refitting.refit(model, gone.kept, after, batches, renewed=renewed)
+        if renewed:  # the next cut is measured on what this one left
             calibration.reestimate_batchnorm(after.model, batches)
         return done
 
@@ -105,8 +108,11 @@ def _described(
     accuracies = {when: outcome.accuracy_percent for when, outcome in outcomes.items()}
     for layer in pruned.whole:
         log(f"not pruned: {unprunable.told(layer)}")
-    for left in (left for done in pruned.compensations for left in done["left"]):
-        log(f"not compensated: {left['name']} ({left['reason']})")
+    for done in pruned.compensations:
+        for left in done["left"]:
+            log(f"not compensated: {left['name']} ({left['reason']})")
+        for kept in done["refitting"]["left"] if "refitting" in done else ():
+            log(f"not refitted: {kept['name']} ({kept['reason']})")
     log(f"{method}: " + ", ".join(f"{when} {value:.2f} %" for when, value in accuracies.items()))
     told: dict = {"compensation": pruned.compensations} if pruned.compensations else {}
     if pruned.own:

@@ -56,12 +56,29 @@ class NotCompensated(TypedDict):
     reason: Literal["worse", "attention", "unread", "wide", "shared", "unlike"]
 
 
+class NotRefitted(TypedDict):
+    """A layer that keeps the weights it had: `worse` on held images, or `unlike`, since its output is not its input
+    times its weights."""
+
+    name: str
+    reason: Literal["worse", "unlike"]
+
+
+class Refitting(TypedDict):
+    """What became of the layers, one after the other, with `compensate: sequential`. Errors of `refitted` ones are of
+    the layer's output against the original's: `without` as folded, on the input that the pruned model has by then."""
+
+    refitted: list[Compensated]
+    left: list[NotRefitted]
+
+
 class Compensation(TypedDict):
     """What was done at one cut; `positions`: an image and layer, at most."""
 
     positions: int
     folded: list[Compensated]
     left: list[NotCompensated]
+    refitting: NotRequired[Refitting]
 
 
 class Achieved(TypedDict):
