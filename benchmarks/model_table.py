@@ -26,7 +26,7 @@ import torch
 
 from budama.errors import BudamaError
 from budama.measuring import complexity
-from budama.networks import checkpoint, export, models
+from budama.networks import checkpoint, export, models, onnx_file
 from budama.pruning import calibration, pruner
 
 CLASSES = 10
@@ -195,7 +195,7 @@ def onnx_difference(model: torch.nn.Module, images: torch.Tensor, logits: torch.
     try:
         with tempfile.TemporaryDirectory() as folder:
             export.to_onnx(model, images.shape[1:], f"{folder}/model.onnx")
-            found = export.OnnxModel(f"{folder}/model.onnx")(images)
+            found = onnx_file.OnnxModel(f"{folder}/model.onnx")(images)
     except BudamaError as error:
         return f"no: {str(error)[:100]}"
     return float((found - logits).abs().max() / logits.abs().max())

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import swin_transformer
 
-from budama.networks import checkpoint, export
+from budama.networks import checkpoint, export, onnx_file
 from budama.pruning import attention, calibration, compensation, criteria, gram, pruner
 from budama.pruning.working_copy import Original, WorkingCopy
 
@@ -131,7 +131,7 @@ def test_a_pruned_transformer_loads_bit_equal_and_onnx_agrees(name, tmp_path):
         logits = pruned.model(images)
         assert torch.equal(loaded(images), logits)
     export.to_onnx(loaded, SHAPE, tmp_path / "model.onnx")
-    assert (export.OnnxModel(tmp_path / "model.onnx")(images) - logits).abs().max() < 1e-5 * logits.abs().max()
+    assert (onnx_file.OnnxModel(tmp_path / "model.onnx")(images) - logits).abs().max() < 1e-5 * logits.abs().max()
 
 
 @pytest.mark.parametrize(("name", "dead"), [("vit", (0, 2)), ("normed", (1, 0)), ("timm swin", (1, 0, 4, 2))])

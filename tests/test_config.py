@@ -89,6 +89,14 @@ def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("precisions", "images"), [(["int8"], 25600), (["float32", "float16"], None)])
+def test_calibration_images_reach_exports_only_where_int8_is_asked_for(folder, precisions, images):
+    changes = {"export.formats": ["onnx"], "export.precisions": precisions}
+    Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, changes))
+    scenario = stages.load_scenario("config/scenarios/s.yaml")
+    assert stages.stage_settings("export", scenario).get("calibration_images") == images
+
+
 @pytest.mark.parametrize(("written", "given"), [("one_pass", "one_pass"), ("sequential", "sequential"), ("off", None)])
 def test_compensation_reaches_pruning_only_where_it_is_asked_for(folder, written, given):
     Path("config/scenarios/s.yaml").write_text(edited(SCENARIO, {"pruning.compensate": written}))

@@ -159,6 +159,14 @@ BAD_SCENARIOS = [
     ({"benchmark.compile": 1}, "benchmark.compile is 1; it must be true or false"),
     ({"benchmark.channels_last": "no"}, "benchmark.channels_last is no; it must be true or false"),
     (
+        {"export.precisions": ["float32", "int8"]},
+        "export.precisions has int8, which ONNX files alone have; export.formats must have onnx",
+    ),
+    (
+        {"export.formats": ["onnx"], "export.precisions": ["int4"]},
+        "export.precisions[0] is int4; it must be one of float32, float16, int8 (did you mean int8?)",
+    ),
+    (
         {"export.formats": ["onx"]},
         "export.formats[0] is onx; it must be one of onnx, torch_export (did you mean onnx?)",
     ),

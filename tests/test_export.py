@@ -16,7 +16,7 @@ from budama.data import batching
 from budama.data.dataset import open_data
 from budama.data.manifest import build_manifest
 from budama.errors import BudamaError
-from budama.networks import checkpoint, export, models
+from budama.networks import checkpoint, export, models, onnx_file, precisions
 from budama.pruning import calibration, pruner
 
 FIVE = ["resnet18", "vgg11_bn", "mobilenet_v2", "efficientnet_b0", "densenet121"]
@@ -90,7 +90,7 @@ def test_an_exported_model_agrees_on_every_real_image_and_takes_any_batch_size(d
     written = export.write(tmp_path, model, [name], data.input_shape, batches)[name]
     assert written["images"] == written["top1_equal"] == len(data.split("selection"))
     assert written["max_logit_difference"] < 1e-4
-    load = export.OnnxModel if name == "onnx" else export.load_program
+    load = onnx_file.OnnxModel if name == "onnx" else export.load_program
     exported = load(tmp_path / written["file"])
     images = next(iter(batches))[0]
     for size in (1, 3):
@@ -113,14 +113,14 @@ def test_an_onnx_file_says_what_its_classes_are_and_how_images_are_made_ready(di
 
     folder, data, model, _ = digits
     recipe = checkpoint.structure(folder / "model")["recipe"]
-    export.to_onnx(model, data.input_shape, tmp_path / "model.onnx", facts=export.facts_of(recipe))
+    export.to_onnx(model, data.input_shape, tmp_path / "model.onnx", facts=onnx_file.facts_of(recipe))
     told = {one.key: one.value for one in onnx.load(str(tmp_path / "model.onnx")).metadata_props}
     assert json.loads(told["class_names"]) == list(data.class_names)
     assert json.loads(told["mean"]) == pytest.approx(list(data.mean))
     assert json.loads(told["std"]) == pytest.approx(list(data.std))
     assert json.loads(told["image_size"]) == [8, 8]
     assert told["model"].startswith("ResNet")
-    export.OnnxModel(tmp_path / "model.onnx")
+    onnx_file.OnnxModel(tmp_path / "model.onnx")
 
 
 def test_a_file_that_disagrees_is_an_error(digits, tmp_path, monkeypatch):
@@ -152,15 +152,24 @@ def test_a_model_that_cannot_be_exported_is_one_line(tmp_path):
     assert "\n" not in str(told.value)
 
 
-def test_the_example_classifies_an_image_as_the_pipeline_does(digits, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("precision", [None, "float32", "int8"])
+def test_the_example_classifies_an_image_as_the_pipeline_does(digits, tmp_path, capsys, monkeypatch, precision):
     folder, data, model, recipe = digits
+    more = []
+    if precision:
+        facts = onnx_file.facts_of(recipe)
+        export.to_onnx(model, data.input_shape, tmp_path / "model.onnx", "torchscript", facts)
+        asked = {"precisions": [precision], "int8_ranges": "minmax", "int8_symmetric": False}
+        precisions.of(tmp_path, model, data, {"export": asked, "calibration_images": 256}, facts)
+        more = ["--onnx", str(tmp_path / precisions.PRECISIONS[precision])]
+        model = onnx_file.OnnxModel(more[1])
     export.write_example(tmp_path / "load_example.py", folder / "model", recipe)
     index = data.split("selection").indices[:8]
     paths = []
     for number, pixels in zip(index, data.pixels[index]):
         paths.append(str(tmp_path / f"{number}.png"))
         Image.fromarray(pixels[..., 0]).save(paths[-1])
-    monkeypatch.setattr(sys, "argv", ["load_example.py", *paths])
+    monkeypatch.setattr(sys, "argv", ["load_example.py", *more, *paths])
     monkeypatch.setattr(sys, "path", list(sys.path))
     runpy.run_path(str(tmp_path / "load_example.py"), run_name="__main__")
     told = [line.split("  ")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
@@ -190,7 +199,7 @@ def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path, monkeypatch):
     }  # fmt: skip
     checkpoint.save(tmp_path / "model", models.build(description, 2, data.input_shape), recipe=recipe)
     export.write_example(tmp_path / "load_example.py", tmp_path / "model", recipe)
-    script = (tmp_path / "load_example.py").read_text().split("model = budama.load")[0]
+    script = (tmp_path / "load_example.py").read_text().split("def checkpoint()")[0]
     namespace = {"__file__": str(tmp_path / "load_example.py")}
     exec(compile(script, "load_example.py", "exec"), namespace)
     images = next(iter(batching.batches(data, "test", 8)))[0]
@@ -202,7 +211,9 @@ def test_the_example_reads_a_photo_as_the_pipeline_does(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_the_stage_writes_a_folder_with_files_that_work(digits):
     folder, data, _, _ = digits
-    spec = json.dumps({"export": {"formats": ["onnx", "torch_export"]}})
+    asked = {"formats": ["onnx", "torch_export"], "precisions": ["float32", "float16", "int8"]}
+    asked |= {"int8_ranges": "minmax", "int8_symmetric": False}
+    spec = json.dumps({"export": asked, "calibration_images": 128})
     command = [sys.executable, "workflow/scripts/export.py", "--spec", spec, "--threads", "1", "--rounds", "7"]
     command += ["--dataset", folder / "dataset.json", "--model", folder / "model", "--output", folder / "export"]
     subprocess.run(command, check=True)
@@ -210,9 +221,10 @@ def test_the_stage_writes_a_folder_with_files_that_work(digits):
     assert told["status"] == "ok"
     assert told["formats"]["onnx"]["latency"]["onnx_ms"] > 0
     assert {path.name for path in (folder / "export").iterdir()} == {
-        "export.json", "load_example.py", "model.onnx", "model.pt2",
+        "export.json", "load_example.py", "model.onnx", "model.float16.onnx", "model.int8.onnx", "model.pt2",
     }  # fmt: skip
     Image.fromarray(data.pixels[0][..., 0]).save(folder / "digit.png")
+    assert list(told["formats"]["onnx"]["precisions"]) == ["float16", "int8"]
     example = [sys.executable, folder / "export" / "load_example.py", folder / "digit.png"]
     assert "%" in subprocess.run(example, check=True, capture_output=True, text=True).stdout
 
@@ -220,7 +232,12 @@ def test_the_stage_writes_a_folder_with_files_that_work(digits):
 @pytest.mark.long
 def test_the_stage_passes_on_that_a_method_is_unavailable(tmp_path):
     checkpoint.save_unavailable(tmp_path / "model", "no BatchNorm")
-    command = [sys.executable, "workflow/scripts/export.py", "--spec", '{"export": {"formats": ["onnx"]}}']
+    command = [
+        sys.executable,
+        "workflow/scripts/export.py",
+        "--spec",
+        '{"export": {"formats": ["onnx"], "precisions": ["float32"]}}',
+    ]
     command += ["--dataset", "unread.json", "--model", tmp_path / "model", "--output", tmp_path / "export"]
     subprocess.run(command, check=True)
     assert json.loads((tmp_path / "export" / "export.json").read_text())["reason"] == "no BatchNorm"

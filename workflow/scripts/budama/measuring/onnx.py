@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from budama.measuring import latency
-from budama.networks.export import OnnxModel
+from budama.networks.onnx_file import OnnxModel
 
 
 def compare(model: nn.Module, path: str | Path, images: Tensor, rounds: int = 30) -> dict:

@@ -1,24 +1,20 @@
 """A model in other programs' formats: ONNX and torch.export, each checked against PyTorch on real images."""
 
 import io
-import json
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from budama import files
 from budama.errors import BudamaError, one_line
-from budama.networks import models, outputs, titles
+from budama.networks import models, onnx_file, outputs, titles
 from budama.networks.hooks import check_no_hooks
+from budama.networks.onnx_file import quiet
 from budama.progress import log
 
 FORMATS = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -43,32 +39,12 @@ class Agreement:
         return self.top1_equal == self.images and self.max_difference <= TOLERANCE * max(1.0, self.largest_logit)
 
 
-class OnnxModel(nn.Module):
-    """An ONNX file as a module, by ONNX Runtime on the CPU: images `[N, C, H, W]` to logits `[N, classes]`."""
-
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        super().__init__()
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.input = self.session.get_inputs()[0].name
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self.session.run(None, {self.input: np.ascontiguousarray(images.numpy())})[0])
-
-    def __deepcopy__(self, memo) -> "OnnxModel":
-        return self  # a session cannot be copied, and keeps no state
-
-
 def to_onnx(
     model: nn.Module, input_shape, path: str | Path, exporter: str = "dynamo", facts: Mapping[str, str] | None = None
 ) -> str:
     """Write `model` as ONNX with inputs `images` `[batch, C, H, W]` and outputs `logits`; return the exporter's name.
 
-    `facts` become the file's metadata: what a program must know that has nothing but the file (`facts_of`).
+    `facts` become the file's metadata: what a program must know that has nothing but the file (`onnx_file.facts_of`).
 
     `exporter` is `dynamo` (torch.export) or `torchscript`, much faster but on its way out of PyTorch. Where the first
     fails the second is tried. Raises BudamaError where both fail.
@@ -83,11 +59,11 @@ def to_onnx(
         else:
             dynamic = {"dynamo": False, "dynamic_axes": {"images": {0: "batch"}, "logits": {0: "batch"}}}
         try:
-            with _quiet(), torch.no_grad():
+            with quiet(), torch.no_grad():
                 torch.onnx.export(
                     model.eval(), (images,), str(path), input_names=["images"], output_names=["logits"], **dynamic
                 )
-            _finish(path, facts or {})
+            onnx_file.finish(path, facts or {})
             return name
         except Exception as error:
             if files.disk_is_full(error):
@@ -96,47 +72,12 @@ def to_onnx(
     raise BudamaError(f"the model cannot be written as ONNX ({'; '.join(reasons)})")
 
 
-def facts_of(recipe: dict) -> dict[str, str]:
-    """What an ONNX file says of itself: the classes in the order of the logits, and how images are made ready."""
-    normalisation = recipe.get("normalisation") or {}
-    channels, height, width = recipe["input_shape"]
-    facts = {
-        "model": titles.title(recipe["model"]),
-        "class_names": recipe.get("class_names"),
-        "channels": channels,
-        "image_size": [height, width],
-        **{key: normalisation.get(key) for key in ("resize", "mean", "std")},
-        "preprocessing": "shorter side to resize (null: as it is), middle to image_size, (pixels / 255 - mean) / std",
-    }
-    return {
-        name: told if isinstance(told, str) else json.dumps(told, ensure_ascii=False) for name, told in facts.items()
-    }
-
-
-def _finish(path: str | Path, facts: Mapping[str, str]) -> None:
-    """Write the facts into an ONNX file, and take out of it what the exporter notes of its own making: the lines of the
-    sources, with their places on this machine, in every operation. Equal models are equal files then, wherever they
-    are made."""
-    import onnx
-
-    written = onnx.load(str(path))
-    graphs = [written.graph, *written.functions]
-    for graph in graphs:
-        for node in graph.node:
-            del node.metadata_props[:]
-        del graph.metadata_props[:]
-    for value in (*written.graph.input, *written.graph.output, *written.graph.value_info):
-        del value.metadata_props[:]
-    onnx.helper.set_model_props(written, dict(facts))
-    files.write_bytes(path, written.SerializeToString(deterministic=True))
-
-
 def to_program(model: nn.Module, input_shape, path: str | Path) -> None:
     """Write `model` as a `torch.export` program (.pt2) for any batch size. Raises BudamaError where that fails."""
     check_no_hooks(model)
     images = models.example_input(input_shape, batch=2)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.export.export(
                 model.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
             )
@@ -149,7 +90,7 @@ def to_program(model: nn.Module, input_shape, path: str | Path) -> None:
 
 def load_program(path: str | Path) -> nn.Module:
     """The module of a .pt2 file; it takes float32 images of any batch size on the CPU."""
-    with _quiet():
+    with quiet():
         return torch.export.load(str(path)).module()
 
 
@@ -191,7 +132,7 @@ def write(
         about = {"file": path.name}
         if name == "onnx":
             about["exporter"] = to_onnx(model, input_shape, path, facts=facts)
-            exported: nn.Module = OnnxModel(path)
+            exported: nn.Module = onnx_file.OnnxModel(path)
         else:
             to_program(model, input_shape, path)
             exported = load_program(path)
@@ -224,6 +165,7 @@ def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict)
     text = template.render(
         title=titles.title(recipe["model"]),
         own=recipe["model"]["source"] == "python",
+        onnx=FORMATS["onnx"],
         model=os.path.relpath(checkpoint_folder, here),
         channels=channels,
         size=height,
@@ -232,16 +174,3 @@ def write_example(path: str | Path, checkpoint_folder: str | Path, recipe: dict)
         std=list(normalisation.get("std") or [1.0] * channels),
     )
     files.write_text(path, text)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters tell pages of progress and warnings of their own; errors still come as exceptions."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

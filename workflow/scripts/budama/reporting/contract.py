@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from budama.reporting.row import Baseline, Control, Fate, Interval, Row, Seed, Unavailable
+from budama.reporting.row import Baseline, Control, Fate, Interval, Onnx, Row, Seed, Unavailable
 from budama.significance.claims import AgainstOriginal, AgainstRandom, Comparison, Group
 
 
@@ -143,6 +143,7 @@ LATER: dict[type, dict[str, Any]] = {
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,
     Seed: {"kept_epoch": None, "same_seeds": [], "compensated_percent": None},
+    Onnx: {"precisions": {}},
     Fate: {"compensated_percent": None},
     Baseline: _ROW,
     Row: _ROW,

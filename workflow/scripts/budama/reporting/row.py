@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, Required, TypedDict
 
 from budama.significance.claims import EachModel
 
@@ -91,6 +91,40 @@ class OnnxLatency(TypedDict):
     rounds: int
 
 
+class Attempt(TypedDict):
+    """A way of quantising that was tried, and its accuracy on the selection images; `error` where it gave no model."""
+
+    name: str
+    accuracy_percent: float | None
+    error: str | None
+
+
+class Precision(TypedDict, total=False):
+    """A float16 or int8 file and what it does on the selection images; where there is none, `reason` and `attempts`.
+
+    `kept`, `attempts`, `layers_…` (that multiply by weights, by the arithmetic they are done in) and how ranges were
+    found are int8's.
+    """
+
+    status: Required[Literal["ok", "unavailable"]]
+    reason: Required[str | None]
+    file: str
+    size_mib: float
+    images: int
+    top1_equal: int
+    max_logit_difference: float
+    largest_logit: float
+    accuracy_percent: float
+    float32_accuracy_percent: float
+    kept: str
+    attempts: list[Attempt]
+    layers_int8: int
+    layers_float32: int
+    ranges: str
+    symmetric: bool
+    calibration_images: int
+
+
 class Onnx(TypedDict):
     """How well an exported model agrees with PyTorch's."""
 
@@ -102,6 +136,7 @@ class Onnx(TypedDict):
     max_logit_difference: float
     largest_logit: float
     latency: OnnxLatency
+    precisions: dict[str, Precision]
 
 
 class Layer(TypedDict):

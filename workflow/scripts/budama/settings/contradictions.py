@@ -108,6 +108,13 @@ def _warmup_in_turns(warmup, cycles, epochs):
         yield f"finetune.warmup_epochs is {show(warmup)}, but {limit}"
 
 
+@_rule("scenario", "export.formats", "export.precisions")
+def _precisions_of_onnx(formats, precisions):
+    for precision in precisions:
+        if precision != "float32" and "onnx" not in formats:
+            yield f"export.precisions has {precision}, which ONNX files alone have; export.formats must have onnx"
+
+
 @_rule("scenario", "scenario", "report.compare_with")
 def _compares_itself(name, compare_with):
     if name in compare_with:

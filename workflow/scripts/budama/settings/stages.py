@@ -215,7 +215,7 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
         layer = {"batch": asked["batch_size"], "precision": asked["precisions"][0]}
         return {"layer": {**layer, "channels_last": asked["channels_last"]}}
     if stage == "export":
-        return {"export": scenario.export}
+        return {"export": scenario.export, **_int8_settings(scenario, baseline)}
     if stage == "report":
         return {"report": scenario.report, "scenario": scenario.name}
     if stage == "preview":
@@ -236,6 +236,14 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
         "variants": [{"name": one.name, "method": one.method, "ratio": one.ratio} for one in variants(scenario)],
         "recorded": scenario.recorded,
     }
+
+
+def _int8_settings(scenario: Scenario, baseline: Baseline | None) -> dict:
+    """How many images int8 may be calibrated on, where it is asked for: those of the baseline's own calibration."""
+    if "int8" not in scenario.export["precisions"]:
+        return {}
+    asked = (baseline or _baseline_of(scenario)).calibration
+    return {"calibration_images": asked["batches"] * asked["batch_size"]}
 
 
 def _variant(scenario: Scenario, variant: Variant | str | None) -> Variant:
