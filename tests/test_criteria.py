@@ -14,7 +14,8 @@ from budama.pruning import calibration, criteria, gram
 from budama.pruning.dependency import Graph
 
 THRESHOLD = 0.25
-DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "l1", "flap", "obs", "hessian"]
+DETERMINED = ["magnitude", "taylor", "wanda", "coverage", "fpgm", "bn_scale", "lamp", "l1", "flap", "obs", "fold"]
+DETERMINED += ["hessian"]
 
 
 def features(member, channel):
@@ -111,6 +112,20 @@ def l1(net, batches, group, size):
             for feature in features(member, channel):
                 total[channel] += sum(abs(float(w)) for w in module.weight.detach()[feature].flatten())
     return total
+
+
+def fold(net, batches, group, size):
+    filters = [[] for _ in range(size)]
+    for member in group:
+        module = net.get_submodule(member[0])
+        if member[1] == "in" or isinstance(module, nn.BatchNorm2d):
+            continue
+        for channel in range(size):
+            for feature in features(member, channel):
+                filters[channel] += [float(w) for w in module.weight.detach()[feature].flatten()]
+                filters[channel] += [float(module.bias.detach()[feature])] if module.bias is not None else []
+    between = [[math.dist(one, other) for other in filters] for one in filters]
+    return [min(between[c][d] for d in range(size) if d != c) for c in range(size)]
 
 
 def flap(net, batches, group, size):

@@ -24,6 +24,7 @@ class Method:
         control: whether it is one; the others are judged, a control is not.
         reference: whether it is the control that the others' choice of channels is tested against.
         new_weights: whether the pruned structure is trained from new weights.
+        merges: whether channels that are alike become one, where others remove channels.
         unpruned: whether nothing is removed: the original itself, which goes through all else that pruned models do.
     """
 
@@ -37,6 +38,7 @@ class Method:
     control: bool = False
     reference: bool = False
     new_weights: bool = False
+    merges: bool = False
     unpruned: bool = False
 
 
@@ -58,6 +60,7 @@ LAMP = Method("lamp", "weights", "Lee et al. 2021, eq. 3", ("#8a2f3c", "#f08a97"
 L1 = Method("l1", "weights", "Li et al. 2017, section 3.1", ("#3a6b1f", "#98d46f"), "<")
 FLAP = Method("flap", "activations", "An et al. 2024, summed to channels", ("#a8326e", "#f58ec2"), ">")
 OBS = Method("obs", "moments", "Hassibi and Stork 1993; Kurtic et al. 2023", ("#35506b", "#9cc3ea"), "d")
+FOLD = Method("fold", "weights", "Wang et al. 2025", ("#7a2fb0", "#cf9cf7"), "$\u25a3$", merges=True)
 HESSIAN = Method("hessian", "gradients", "LeCun et al. 1990, eq. 5", ("#4b4fa8", "#a5a8ff"), "X")
 SCRATCH = Method("scratch", "weights", "Liu et al. 2019, section 3",
                  ("#7a5f4a", "#d3b49c"), "*", seeded=True, control=True, new_weights=True)
@@ -70,7 +73,7 @@ METHODS = {
     row.name: row
     for row in (
         *(COVERAGE, WANDA, MAGNITUDE, TAYLOR, RANDOM, FPGM, BN_SCALE, LAMP),
-        *(L1, FLAP, OBS, HESSIAN, SCRATCH, ORIGINAL_FT),
+        *(L1, FLAP, OBS, FOLD, HESSIAN, SCRATCH, ORIGINAL_FT),
     )
 }
 

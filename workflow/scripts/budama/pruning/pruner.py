@@ -14,7 +14,7 @@ from budama.errors import BudamaError
 from budama.measuring import complexity
 from budama.networks import models
 from budama.networks.hooks import check_no_hooks
-from budama.pruning import allocation, channels, criteria, prunability, rounding, scopes, selection, unprunable
+from budama.pruning import allocation, channels, criteria, merging, prunability, rounding, scopes, selection, unprunable
 from budama.pruning.budget import Budget
 from budama.pruning.calibration import Statistics
 from budama.pruning.dependency import Group
@@ -81,7 +81,8 @@ def prune(
         fresh: the unpruned model with new weights, for `scratch`.
         whole: the unpruned model, where `model` has lost channels in earlier turns; `kept` are those it still has.
         compensate: has what is left make up for what is gone, in place: of the copies before and after every cut, with
-            the record of all that `model` has lost by then. New weights (`scratch`) make up for nothing.
+            the record of all that `model` has lost by then. New weights (`scratch`) make up for nothing, and
+            merged channels (`fold`) stand for those that are gone as it is.
         moments: `gram.moments` of a copy as it is, which methods and scopes that need them read beside `statistics`.
 
     Raises:
@@ -157,10 +158,14 @@ def _cut(
         current, ratio_used = budget.meet(
             before, removals, settings["ratio"] * part, uniform=uniform, last=last, fixed=fixed
         )
-        if compensate is not None and not criterion.method.new_weights:
-            record = current.record.after(record)
-            compensations.append(compensate(before, current, record))
-            current = current.begun_anew()
+        gone = current.record.after(record)
+        if criterion.method.merges:
+            current = merging.merged(before, current)
+        elif compensate is not None and not criterion.method.new_weights:
+            compensations.append(compensate(before, current, gone))
+        else:
+            continue
+        record, current = gone, current.begun_anew()
     return current, record, ratio_used, compensations
 
 

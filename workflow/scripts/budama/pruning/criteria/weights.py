@@ -84,6 +84,22 @@ class FPGM(Criterion):
         return total
 
 
+class Fold(Criterion):
+    """Distance of the filters that produce the channel to those of the nearest other channel: min_d ‖F_c − F_d‖₂.
+
+    It says which groups lose channels and which stay as places; channels are then merged, not removed (`merging`):
+    model folding, Wang et al. 2025 (arXiv:2502.10216), by k-means over these filters.
+    """
+
+    method = methods.FOLD
+
+    def score(self, group: list[Member], size: int, statistics, seed: str) -> Tensor:
+        if size == 1:
+            return torch.zeros(1, dtype=torch.float64)
+        rows = filters(group, size)
+        return torch.cdist(rows, rows).fill_diagonal_(float("inf")).min(1).values
+
+
 class BNScale(Criterion):
     """Σ|γ| of the BatchNorm layers that the channel passes through.
 
@@ -108,6 +124,17 @@ class BNScale(Criterion):
             )
         start = torch.zeros(size, dtype=torch.float64)
         return sum((gather(norm, norm.module.weight.detach().abs(), size) for norm in norms), start)
+
+
+def filters(group: list[Member], size: int) -> Tensor:
+    """Weights and biases of the convolutions and linear layers that produce the channels: `[size, n]`, float64."""
+    found = []
+    for member in group:
+        if isinstance(member.module, channels.READERS) and member.role != "in":
+            for _, side, rows in weight_rows(member, biases=True):
+                if side == "out":
+                    found.append(_by_root(member, rows)[1].cpu())
+    return torch.cat(found, 1) if found else torch.zeros(size, 1, dtype=torch.float64)
 
 
 def squared_norms(group: list[Member], size: int) -> Tensor:
