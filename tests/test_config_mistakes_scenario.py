@@ -63,7 +63,7 @@ BAD_SCENARIOS = [
     ({"pruning.steps": 0}, "pruning.steps is 0; it must be between 1 and 1000"),
     ({"pruning.steps": 2.5}, "pruning.steps is 2.5; it must be a whole number between 1 and 1000"),
     ({"pruning.steps": True}, "pruning.steps is true; it must be a whole number between 1 and 1000"),
-    ({"pruning.match": "flops"}, "pruning.match is flops; it must be one of channels, macs, parameters"),
+    ({"pruning.match": "flops"}, "pruning.match is flops; it must be one of channels, macs, parameters, latency"),
     (
         {"pruning.round_to": "odd"},
         "pruning.round_to is odd; it must be a whole number between 1 and 512, auto, or null",

@@ -71,6 +71,8 @@ trained_before = of_run(runs.trained_before, "turn")
 trained_arguments = of_run(runs.trained_arguments, "turn")
 measured_widths = of_scenario(runs.measured_widths)
 checked_layers = of_scenario(runs.checked_layers)
+layer_times = of_scenario(runs.layer_times)
+layer_times_arguments = of_scenario(runs.layer_times_arguments)
 width_arguments = of_scenario(runs.width_arguments)
 models = of_scenario(runs.models)
 model_arguments = of_scenario(runs.model_arguments)
@@ -128,7 +130,13 @@ def a_share_of_the_cores(wildcards):
     return max(1, all_cores(wildcards) // at_once)
 
 
-# Snakemake compares no params that resources reach, so these two may change and rerun nothing.
+@told
+def cores_to_prune(wildcards):
+    """A share of the cores; all of them where pruned models are timed, as in the benchmark."""
+    return all_cores(wildcards) if runs.layer_times(wildcards.scenario) else a_share_of_the_cores(wildcards)
+
+
+# Snakemake compares no params that resources reach, so these may change and rerun nothing.
 def scripts(wildcards, resources):
     """The folder of the stage scripts, wherever the workflow lies."""
     return SCRIPTS.as_posix()
@@ -138,6 +146,12 @@ def launcher(wildcards, resources):
     """`python`, or torchrun where a profile gives a job several GPUs of one node."""
     gpus = resources.get("gpu", 0)
     return f"torchrun --standalone --nproc-per-node {gpus}" if gpus > 1 else "python"
+
+
+@told
+def asked_ratios(wildcards, resources):
+    """The shares of time that are asked for: the times of layers do not depend on them."""
+    return runs.ratios(wildcards.scenario)
 
 
 def show_previews():

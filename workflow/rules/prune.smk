@@ -20,6 +20,28 @@ rule widths:
         "python {params.scripts:q}/widths.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
 
 
+rule layer_times:
+    """Measure how long layers take at the widths that pruning may leave; for match: latency alone."""
+    output:
+        f"{SCENARIO}/layer_times.json",
+    log:
+        f"{LOGS}/layer_times.log",
+    priority: 1
+    conda:
+        "../../envs/torch.yaml"
+    threads: all_cores
+    resources:
+        mem_mb=16000,
+        runtime="2h",
+    params:
+        scripts=scripts,
+        spec=spec("layer_times"),
+        ratios=asked_ratios,
+    shell:
+        "python {params.scripts:q}/layer_times.py --spec {params.spec:q} --ratios {params.ratios} --output {output}"
+        " --threads {threads} > {log} 2>&1"
+
+
 rule prune:
     """Score channels, remove the lowest, re-estimate BatchNorm."""
     input:
@@ -27,6 +49,7 @@ rule prune:
         model=of_baseline("model"),
         calibration=of_baseline("calibration.safetensors"),
         widths=measured_widths,
+        times=layer_times,
         checked=ancient(checked_layers),
         trained=trained_before,
     output:
@@ -36,7 +59,7 @@ rule prune:
         f"{LOGS}/{{place}}/prune.log",
     conda:
         "../../envs/torch.yaml"
-    threads: a_share_of_the_cores
+    threads: cores_to_prune
     resources:
         mem_mb=16000,
         runtime="4h",
@@ -44,10 +67,11 @@ rule prune:
         scripts=scripts,
         spec=spec("prune"),
         widths=width_arguments,
+        times=layer_times_arguments,
         trained=trained_arguments,
     shell:
         "python {params.scripts:q}/prune.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
-        " --calibration {input.calibration} {params.widths:q} {params.trained:q} --output {output.model} --report {output.report}"
+        " --calibration {input.calibration} {params.widths:q} {params.times:q} {params.trained:q} --output {output.model} --report {output.report}"
         " --threads {threads} > {log} 2>&1"
 
 

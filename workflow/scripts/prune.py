@@ -20,6 +20,7 @@ def main() -> None:
         "--trained", metavar="FOLDER", help="checkpoint of the turn before, from pruning.cycles' second on"
     )
     parser.add_argument("--widths", metavar="FILE", help="widths.json, where pruning.round_to is auto")
+    parser.add_argument("--layer-times", metavar="FILE", help="layer_times.json, where pruning.match is latency")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the pruned checkpoint")
     parser.add_argument("--report", required=True, metavar="FILE", help="pruning.json")
     args = parser.parse_args()
@@ -31,6 +32,8 @@ def main() -> None:
     device = command_line.device(args)
     if settings["round_to"] == "auto":
         settings["widths"] = measured_widths(args.widths)
+    if settings.get("match") == "latency":
+        settings["layer_times"] = times_of_layers(args.layer_times)
     data = open_data(files.read_json(args.dataset))
     if settings.get("turn", 1) > 1 and args.trained is None:
         raise BudamaError(f"turn {settings['turn']} prunes what the one before trained: --trained must name its model")
@@ -42,6 +45,15 @@ def measured_widths(path: str | None) -> dict:
     """What `round_to: auto` chooses by."""
     if path is None:
         raise BudamaError("pruning.round_to is auto: --widths must name the file that widths.py wrote on this machine")
+    return files.read_json(path)
+
+
+def times_of_layers(path: str | None) -> dict:
+    """What `match: latency` goes by."""
+    if path is None:
+        raise BudamaError(
+            "pruning.match is latency: --layer-times must name the file that layer_times.py wrote on this machine"
+        )
     return files.read_json(path)
 
 

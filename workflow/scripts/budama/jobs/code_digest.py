@@ -30,13 +30,23 @@ OUTSIDE = (
     "budama.jobs.provenance",
     "budama.settings.stages",
 )
+# Modules that a stage needs for one value of a setting alone; with another, they decide nothing.
+FOR_ONE_VALUE = {"budama.pruning.by_time": ("match", "latency")}
+
+
+def unneeded(settings: Mapping) -> tuple[str, ...]:
+    """The modules that a stage imports and, with these settings, does not need."""
+    return tuple(name for name, (key, value) in FOR_ONE_VALUE.items() if settings.get(key, value) != value)
 
 
 @cache
-def digest(stage: str) -> str:
-    """Hexadecimal digest (16 characters) of the code of a stage, and of the files beside it that it reads."""
+def digest(stage: str, leave_out: tuple[str, ...] = ()) -> str:
+    """Hexadecimal digest (16 characters) of the code of a stage, and of the files beside it that it reads.
+
+    `leave_out`: modules that it imports for other settings alone.
+    """
     found = hashlib.sha256()
-    for path in sorted(modules(stage)):
+    for path in sorted(modules(stage, (*OUTSIDE, *leave_out))):
         found.update(f"{path.relative_to(SCRIPTS).as_posix()} {_facts(path)['code']}\n".encode())
         for beside in _read(path):
             found.update(f"{beside.relative_to(SCRIPTS).as_posix()} ".encode() + beside.read_bytes())

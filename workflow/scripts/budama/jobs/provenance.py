@@ -35,7 +35,8 @@ def spec(stage: str, settings: dict, facts: dict | None = None) -> str:
     `settings` as `stages.stage_settings` gives them; `code` is a digest of the stage's script and of what it imports;
     `packages` the versions that decide its numbers; `facts` digests of the user's own files (`user_files.facts`).
     """
-    value = {"settings": settings, "code": code_digest.digest(stage), "packages": packages(stage), **(facts or {})}
+    code = code_digest.digest(stage, code_digest.unneeded(settings))
+    value = {"settings": settings, "code": code, "packages": packages(stage), **(facts or {})}
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -110,6 +110,18 @@ def measured_widths(scenario: str) -> list[str]:
     return [f"{SCENARIOS}/{scenario}/widths.json"] if pruning and pruning["round_to"] == "auto" else []
 
 
+def layer_times(scenario: str) -> list[str]:
+    """The times of layers that `match: latency` goes by; nothing for other scenarios."""
+    pruning = find_scenario(scenario).pruning
+    return [f"{SCENARIOS}/{scenario}/layer_times.json"] if pruning and pruning["match"] == "latency" else []
+
+
+def ratios(scenario: str) -> list[str]:
+    """The shares that a scenario asks for, as arguments."""
+    asked = (find_scenario(scenario).pruning or {})["ratio"]
+    return [repr(ratio) for ratio in (asked if isinstance(asked, list) else [asked])]
+
+
 def checked_layers(scenario: str) -> list[str]:
     """The preview, where a scenario names layers: it tells a name that means nothing before anything is trained."""
     pruning = find_scenario(scenario).pruning
@@ -254,6 +266,11 @@ def index_arguments(scenarios: Iterable[str]) -> list[str]:
 def width_arguments(scenario: str) -> list[str]:
     """The arguments by which `prune` takes the measured widths."""
     return [word for file in measured_widths(scenario) for word in ("--widths", file)]
+
+
+def layer_times_arguments(scenario: str) -> list[str]:
+    """The arguments by which `prune` takes the times of layers."""
+    return [word for file in layer_times(scenario) for word in ("--layer-times", file)]
 
 
 def model_arguments(scenario: str) -> list[str]:

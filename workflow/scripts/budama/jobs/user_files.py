@@ -29,7 +29,7 @@ def facts(stage: str, settings: dict, file: str | Path) -> dict[str, str]:
             return {"images": _images(settings["data"])}
         if stage == "baseline":
             return _model(settings["model"], weights=True)
-        if stage == "preview":
+        if stage in ("preview", "layer_times"):
             return _model(settings["model"], weights=False) | _names_of_images(settings["data"])
     except BudamaError as error:
         raise BudamaError(*(f"{file}: {line}" for line in error.lines)) from None
@@ -46,7 +46,8 @@ def _images(data: dict) -> str:
 
 
 def _names_of_images(data: dict) -> dict[str, str]:
-    """What tells that other classes or images are there; the preview, which this is for, works without any."""
+    """What tells that other classes or images are there, for what needs their shape and number alone and works without
+    any."""
     if data["name"] not in ("imagenet", "image_folder"):
         return {}
     with suppress(BudamaError):  # it tells by itself what is wrong

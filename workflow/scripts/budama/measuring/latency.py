@@ -99,10 +99,12 @@ def compare(
     channels_last: bool = True,
     seed: int = 0,
     limit_seconds: float = LIMIT_SECONDS,
+    threads: int | None = None,
 ) -> Run:
     """Time all `models`, among them one labelled "baseline", on `batch` ([N, C, H, W], on the device to measure on).
 
-    On a CPU, threads for which other processes leave no core are left out (`Run.threads`).
+    On a CPU, threads for which other processes leave no core are left out (`Run.threads`), unless `threads` says how
+    many to use.
     The models stay as they are: copies of them are moved, converted and compiled. A model that cannot run at this
     setting gets a Timing with its error. At least `rounds` rounds are measured; where `limit_seconds` ends first, at
     least LEAST_ROUNDS.
@@ -121,7 +123,8 @@ def compare(
         timings = {label: Timing(error=errors.get(label, f"the baseline failed: {reason}")) for label in models}
         return Run(len(batch), precision, compile, channels_last, timings)
     asked = torch.get_num_threads()
-    threads = asked if asked == 1 or batch.device.type != "cpu" else free_threads(asked)
+    if threads is None:
+        threads = asked if asked == 1 or batch.device.type != "cpu" else free_threads(asked)
     torch.set_num_threads(threads)
     try:
         with quiet():

@@ -39,7 +39,7 @@ def by_hand(
                 raise BudamaError(_contradiction(group, asked[group.name], own[group.name], pattern, ratio))
             asked.setdefault(group.name, pattern)
     limits = replace(limits, own=own)
-    shrunk = {groups[removal.group].name for removal in selection.by_hand(groups, _no_scores(groups), limits, 1.0)}
+    shrunk = {groups[removal.group].name for removal in selection.by_hand(groups, no_scores(groups), limits, 1.0)}
     for name, ratio in own.items():
         if name not in shrunk:
             rounding = f" with round_to {limits.round_to}" if limits.round_to > 1 else ""
@@ -84,5 +84,6 @@ def _contradiction(group: Group, pattern: str, ratio: float, other: str, its: fl
     return f"{KEY}: {pattern!r} asks for {ratio:g} and {other!r} for {its:g} of {together}; it must be one ratio"
 
 
-def _no_scores(groups: Sequence[Group]) -> list[torch.Tensor]:
+def no_scores(groups: Sequence[Group]) -> list[torch.Tensor]:
+    """Scores that choose nothing, for counts that do not depend on them."""
     return [torch.zeros(group.positions, dtype=torch.float64) for group in groups]

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from budama.errors import BudamaError
 from budama.measuring.complexity import Complexity
@@ -13,6 +14,9 @@ from budama.pruning import selection
 from budama.pruning.dependency import Group
 from budama.pruning.selection import Limits, Removal
 from budama.pruning.working_copy import WorkingCopy
+
+if TYPE_CHECKING:
+    from budama.results.time_contracts import TimedPruning
 
 TOLERANCE = 0.005  # half a percentage point between the reduction that was asked for and the achieved one
 TRIALS = 6  # pruned copies that are measured at most, to set right a search that goes by channel counts alone
@@ -49,6 +53,11 @@ class Budget:
         if not self.limits.free.initial:
             return current.without(fixed), target
         return self._meet_channels(current, removals, target, fixed, uniform=uniform, last=last)
+
+    @property
+    def timed(self) -> TimedPruning | None:
+        """What was measured, where time is matched."""
+        return None
 
     def channel_share(self, groups: Sequence[Group], more: int = 0) -> float:
         """The share of all channels that may be pruned that is gone when `more` go of what `groups` still have."""

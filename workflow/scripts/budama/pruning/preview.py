@@ -19,13 +19,17 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
     `model` and `data` are those of the baseline, `settings` the scenario's `pruning`. Layer-wise, the removed channels'
     number does not depend on their scores, so all methods give these figures. Where it does (any other `scope`), the
     scores are magnitudes of random weights, layers read what noise becomes, and `estimate` is true; so it is for
-    `round_to: auto`, which is measured in the run and counts as no rounding here.
+    `round_to: auto`, which is measured in the run and counts as no rounding here, and for `match: latency`, which is
+    taken for `match: macs`.
     """
     shape, classes, known = expected(data)
     untrained = models.build(model, classes, shape, weights=False)
     if model["source"] == "python":  # others are known to train
         trial.train(untrained, shape, model["name"])
-    estimate = settings["scope"] != "layerwise" or not known or settings.get("round_to") == "auto"
+    by_time, match = settings["match"] == "latency", settings["match"]
+    estimate = settings["scope"] != "layerwise" or not known or settings.get("round_to") == "auto" or by_time
+    if by_time:
+        settings = {**settings, "match": "macs"}
     if settings.get("round_to") == "auto":
         settings = {**settings, "round_to": None}
     ratios = settings["ratio"] if isinstance(settings["ratio"], list) else [settings["ratio"]]
@@ -49,7 +53,7 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         "classes": classes,
         "classes_known": known,
         "scope": settings["scope"],
-        "match": settings["match"],
+        "match": match,
         "criterion": criterion,
         "before": _figures(pruned.before),
         "after": after,

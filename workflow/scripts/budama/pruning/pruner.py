@@ -16,6 +16,7 @@ from budama.networks import models
 from budama.networks.hooks import check_no_hooks
 from budama.pruning import allocation, channels, criteria, merging, prunability, rounding, scopes, selection, unprunable
 from budama.pruning.budget import Budget
+from budama.pruning.by_time import TimeBudget
 from budama.pruning.calibration import Statistics
 from budama.pruning.dependency import Group
 from budama.pruning.working_copy import Original, Record, WorkingCopy, of_whole
@@ -23,6 +24,7 @@ from budama.pruning.working_copy import Original, Record, WorkingCopy, of_whole
 if TYPE_CHECKING:
     from budama.reporting.row import Whole
     from budama.results.contracts import Compensation
+    from budama.results.time_contracts import TimedPruning
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Pruned:
     `whole`: the layers that nothing can be taken from, and why. `before`, `after`: complexity of the unpruned and of
     this model. `uncompensated`: the model with the weights that the cuts left, where it was compensated, and
     `compensations`, what was done at each cut. `own`: the share of each group, by its first layer, that has one of its
-    own (`layers`).
+    own (`layers`). `time`: what was measured, where time is matched.
     """
 
     model: nn.Module
@@ -52,6 +54,7 @@ class Pruned:
     uncompensated: nn.Module | None = field(default=None, repr=False)
     compensations: list[Compensation] = field(default_factory=list, repr=False)
     own: dict[str, float] = field(default_factory=dict, repr=False)
+    time: TimedPruning | None = field(default=None, repr=False)
 
 
 def prune(
@@ -74,7 +77,8 @@ def prune(
         input_shape: (C, H, W) of an image.
         method: a name in `criteria.CRITERIA`.
         settings: the keys of a scenario's `pruning` (`ratio` a single number) and `seed`; `widths`, what
-            `widths.measure` gives, where `round_to` is "auto". In one `turn` of several `turns`, the turn's share of
+            `widths.measure` gives, where `round_to` is "auto"; `layer_times`, what `layer_times.measure` does, where
+            `match` is "latency". In one `turn` of several `turns`, the turn's share of
             `ratio` is met: turn / turns of it, of the unpruned model.
         statistics: of `model`; methods that read the weights alone need none.
         recalibrate: statistics of a partly pruned copy; needed for `steps` > 1 by methods that read data.
@@ -104,10 +108,7 @@ def prune(
     if whole is not None:
         unpruned = WorkingCopy(whole.eval(), Original.of(whole, input_shape, classes, settings.get("ignore", ())))
     stays = _whole(unpruned)
-    limits = allocation.by_hand(
-        unpruned.graph, unpruned.groups, _limits(unpruned.groups, settings), settings.get("layers") or {}, stays[0]
-    )
-    budget = Budget(settings.get("match", "channels"), limits, unpruned.measured)
+    budget = _budget(unpruned, _with_shares(unpruned, settings, stays[0]), settings)
     current, record, ratio_used, compensations = _cut(
         current, criterion, settings, budget, statistics, recalibrate, compensate, moments
     )
@@ -117,7 +118,7 @@ def prune(
     done = _pruned(
         current, budget, ratio_used, unpruned.original.model, current.record.after(record), kept or {}, stays
     )
-    return replace(done, uncompensated=uncompensated, compensations=compensations)
+    return replace(done, uncompensated=uncompensated, compensations=compensations, time=budget.timed)
 
 
 def _cut(
@@ -184,6 +185,26 @@ def _layers(unpruned: nn.Module, shrunk: nn.Module) -> list[dict]:
         for name, module in unpruned.named_modules()
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
     ]
+
+
+def limits(unpruned: WorkingCopy, settings: dict) -> selection.Limits:
+    """How far the groups of an unpruned model may shrink, and which have shares of their own.
+
+    `settings`: a scenario's `max_ratio`, `round_to`, `ignore` and `layers`. Raises BudamaError.
+    """
+    return _with_shares(unpruned, settings, _whole(unpruned)[0])
+
+
+def _with_shares(unpruned: WorkingCopy, settings: dict, whole: Sequence[Whole]) -> selection.Limits:
+    known = _limits(unpruned.groups, settings)
+    return allocation.by_hand(unpruned.graph, unpruned.groups, known, settings.get("layers") or {}, whole)
+
+
+def _budget(unpruned: WorkingCopy, known: selection.Limits, settings: dict) -> Budget:
+    match = settings.get("match", "channels")
+    if match == "latency":
+        return TimeBudget.of(unpruned, known, settings["layer_times"])
+    return Budget(match, known, unpruned.measured)
 
 
 def _limits(groups: Sequence[Group], settings: dict) -> selection.Limits:

@@ -178,10 +178,12 @@ class Cost:
             for name, side, share in parts:
                 left[name, side] = left.get((name, side), 1.0) - share * count
 
-        def kept(name: str) -> float:
-            return left.get((name, "in"), 1.0) * left.get((name, "out"), 1.0)
+        changed = {name: (left.get((name, "in"), 1.0), left.get((name, "out"), 1.0)) for name, _ in left}
+        return self.total - sum(self.layers[name] - self.of(name, *shares) for name, shares in changed.items())
 
-        return self.total - sum(cost * (1 - kept(name)) for name, cost in self.layers.items())
+    def of(self, name: str, inputs: float, outputs: float) -> float:
+        """What a layer costs with these shares of its inputs and outputs."""
+        return self.layers[name] * inputs * outputs
 
 
 def least_positions(group: Group) -> int:

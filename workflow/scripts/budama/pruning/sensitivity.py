@@ -92,7 +92,7 @@ class _Saved:
         for name in {name for name, _ in then}:
             now = [self.left.get((name, side), 1.0) for side in ("in", "out")]
             new = [then.get((name, side), self.left.get((name, side), 1.0)) for side in ("in", "out")]
-            saved += self.cost.layers[name] * (now[0] * now[1] - new[0] * new[1])
+            saved += self.cost.of(name, *now) - self.cost.of(name, *new)
         return saved
 
     def take(self, index: int, count: int) -> set[int]:

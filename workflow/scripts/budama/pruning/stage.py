@@ -33,10 +33,11 @@ def prune(
     """Prune the checkpoint `baseline`, write the checkpoint `output`, and return the content of pruning.json.
 
     `statistics`: of the calibration, calibration.safetensors. `settings`: those of the stage prune, with `widths`
-    (widths.json) where `round_to` is "auto". `trained`: in a turn after the first, the checkpoint to prune further,
-    of which statistics are collected anew. Where the method cannot serve the model, checkpoint and content say why.
+    (widths.json) where `round_to` is "auto", and `layer_times` (layer_times.json) where `match` is "latency".
+    `trained`: in a turn after the first, the checkpoint to prune further, of which statistics are collected anew. Where
+    the method cannot serve the model, checkpoint and content say why.
     """
-    asked = {key: value for key, value in settings.items() if key not in ("calibration", "layers")}
+    asked = {key: value for key, value in settings.items() if key not in ("calibration", "layers", "layer_times")}
     if "layers" in settings:  # pruning.json's `layers` are the model's
         asked["layers_asked"] = settings["layers"]
     try:
@@ -115,6 +116,8 @@ def _described(
             log(f"not refitted: {kept['name']} ({kept['reason']})")
     log(f"{method}: " + ", ".join(f"{when} {value:.2f} %" for when, value in accuracies.items()))
     told: dict = {"compensation": pruned.compensations} if pruned.compensations else {}
+    if pruned.time:
+        told["time"] = pruned.time
     if pruned.own:
         told["own_ratios"] = pruned.own
     return {

@@ -134,7 +134,7 @@ class Content(TypedDict):
 
 _CLAIM = dict.fromkeys(("interval", "distinguishable", "of", "seeds"))
 _BEYOND = dict.fromkeys(("balanced_accuracy_percent", "trust", "answers", "corruptions", "confused", "confusion"))
-_ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None, **_BEYOND}
+_ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None, "time": None, **_BEYOND}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": [], "against_unpruned": [], "unpruned": None},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Required, TypedDict
 
+from budama.reporting.matched_time import Matched
 from budama.significance.claims import EachModel
 
 Interval = list[float]  # low and high end; of 95 % where nothing else is said
@@ -261,6 +262,7 @@ class _Measured(TypedDict):
     ratio_used: float | None
     latency_ms: float | None
     latency: Latency | None
+    time: Matched | None  # where that is what a scenario matches
     throughput: Throughput | None
     timings: list[Timing] | None
     peak_memory_mib: float | None

@@ -10,6 +10,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from budama.reporting.contract import Controls, Width
 from budama.reporting.row import Layer, Onnx, Timing, Whole
+from budama.results.time_contracts import TimedPruning
 
 
 class Unavailable(TypedDict):
@@ -122,6 +123,7 @@ class Pruned(TypedDict):
     compensate: NotRequired[str]
     layers_asked: NotRequired[dict[str, float]]  # ratios by pattern, where the scenario has some
     own_ratios: NotRequired[dict[str, float]]  # and those of the groups, by their first layers
+    time: NotRequired[TimedPruning]  # where `match` is latency
     method: str
     ratio: float | None
     scope: str

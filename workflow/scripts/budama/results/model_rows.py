@@ -16,8 +16,9 @@ from budama.significance import intervals
 if TYPE_CHECKING:
     import pandas as pd
 
+    from budama.reporting.matched_time import Matched
     from budama.reporting.row import Baseline, Curve, Onnx, Row, Seed, Unavailable
-    from budama.results.contracts import Benchmarked
+    from budama.results.contracts import Benchmarked, Pruned
 
     Stage = Literal["as_pruned_percent", "reestimated_percent", "compensated_percent", "finetuned_percent"]
     Cost = Literal["parameters", "size_mib", "gmacs"]
@@ -91,6 +92,7 @@ def of_variant(measured: Measured, variant: Mapping, baseline: Baseline) -> Row 
         "channels_removed_percent": pruning["achieved"]["channels_percent"],
         "ratio_used": pruning["ratio_used"],
         **_speed(own),
+        "time": _matched(pruning),
         "onnx": _onnx(measured, first),
         "layers": pruning["layers"],
         "learning_rates": rates.of_variant(measured, name),
@@ -118,6 +120,12 @@ def _seed_row(measured: Measured, variant: str, seed: int, same: list[int]) -> S
         "kept_epoch": measured.trained(label)["best_epoch"],
         "same_seeds": same,
     }
+
+
+def _matched(pruning: Pruned) -> Matched | None:
+    """What pruning says of time, without each trial."""
+    time = pruning.get("time")
+    return cast("Matched", {key: value for key, value in time.items() if key != "trials"}) if time else None
 
 
 def _onnx(measured: Measured, label: str) -> Onnx | None:

@@ -52,7 +52,12 @@ def _rule(kind: str, *keys: str):
 
 @_rule("scenario", "pruning.round_to", "pruning.match")
 def _rounding_matched(round_to, match):
-    if match != "channels" and round_to not in (None, 1):
+    if match == "latency" and round_to == "auto":
+        yield (
+            "pruning.round_to is auto, but pruning.match is latency, which looks for widths by their time; it must be "
+            "null or a number"
+        )
+    elif match not in ("channels", "latency") and round_to not in (None, 1):
         yield (
             f"pruning.round_to is {show(round_to)}, but pruning.match {match} cannot be met in multiples; "
             "it must be null, or match channels"

@@ -27,7 +27,7 @@ __all__ = [
 
 BASELINE_STAGES = ("dataset", "baseline", "calibrate")
 VARIANT_STAGES = ("prune", "finetune")
-SCENARIO_STAGES = (*VARIANT_STAGES, "widths", "benchmark", "export", "aggregate", "report", "preview")
+SCENARIO_STAGES = (*VARIANT_STAGES, "widths", "layer_times", "benchmark", "export", "aggregate", "report", "preview")
 RECORDED_STAGES = ("aggregate", "report")
 
 
@@ -214,6 +214,9 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
         asked = scenario.benchmark
         layer = {"batch": asked["batch_size"], "precision": asked["precisions"][0]}
         return {"layer": {**layer, "channels_last": asked["channels_last"]}}
+    if stage == "layer_times":
+        of = baseline or _baseline_of(scenario)
+        return {"model": of.model, "data": _images_of(of), **_layer_times(scenario)}
     if stage == "export":
         return {"export": scenario.export, **_int8_settings(scenario, baseline)}
     if stage == "report":
@@ -244,6 +247,16 @@ def _int8_settings(scenario: Scenario, baseline: Baseline | None) -> dict:
         return {}
     asked = (baseline or _baseline_of(scenario)).calibration
     return {"calibration_images": asked["batches"] * asked["batch_size"]}
+
+
+def _layer_times(scenario: Scenario) -> dict:
+    """What decides the times of layers: which widths pruning may leave, and how they are timed."""
+    pruning, asked = scenario.pruning or {}, scenario.benchmark
+    timing = {key: asked[key] for key in ("batch_size", "channels_last", "rounds")}
+    return {
+        "pruning": {key: pruning[key] for key in ("max_ratio", "round_to", "ignore", "layers")},
+        "timing": {**timing, "precision": asked["precisions"][0]},
+    }
 
 
 def _variant(scenario: Scenario, variant: Variant | str | None) -> Variant:

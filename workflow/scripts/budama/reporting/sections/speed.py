@@ -7,6 +7,7 @@ from budama.reporting.figures import plots
 from budama.reporting.figures.plots import Line, Point
 from budama.reporting.inline import Inline, to_plain
 from budama.reporting.row import Latency, Row
+from budama.reporting.sections import matched
 from budama.reporting.sections.timing import near_control
 from budama.reporting.view import Results
 
@@ -33,6 +34,8 @@ def sections(results: Results) -> list[Section]:
         *_shape(results, [row for row, _ in rows]),
         tables.latency(results),
     ]
+    if asked := matched.table(results):
+        blocks.append(asked)
     if every := tables.timings(results):
         blocks.append(every)
     if exported := tables.onnx(results):
