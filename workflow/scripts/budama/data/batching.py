@@ -88,8 +88,8 @@ class Batches:
             if uniform is None:
                 images = pixels[rows]
             else:
-                shift = torch.from_numpy(augmenting.shifts(uniform, reach)).to(device)
-                mirror = torch.from_numpy(augmenting.mirrors(uniform, plan.data.mirror)).to(device)
+                shift = _sent(augmenting.shifts(uniform, reach), device)
+                mirror = _sent(augmenting.mirrors(uniform, plan.data.mirror), device)
                 images = augmenting.gather(pixels, rows, shift, mirror, reach)
             yield self.normalise(self._corrupted(images, order[part])), labels[part]
 
@@ -108,10 +108,16 @@ class Batches:
         for images, labels in read_ahead(self.plan, self.workers, pinned=self.device.type == "cuda"):
             start, stop = next(spans)
             images = self._corrupted(images, order[start + self.plan.rank : stop : self.plan.world])
-            yield self.normalise(images.to(self.device, non_blocking=True)), labels.to(self.device, non_blocking=True)
+            yield self.normalise(images.to(self.device, non_blocking=True)), _sent(labels.numpy(), self.device)
 
     def _corrupted(self, images: torch.Tensor, places: np.ndarray) -> torch.Tensor:
         return self.plan.corruption(images, places) if self.plan.corruption else images
+
+
+def _sent(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """`values` on the device. A GPU fetches them itself: a copy out of ordinary memory would wait until it is idle."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class Normalise:

@@ -37,13 +37,13 @@ def cuda_call(model: Callable, batch: Tensor) -> tuple[float, float]:
     """Time between CUDA events around one call that starts on an idle device and ends when the device has finished."""
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize(batch.device)
-    waited = queued_ns()
+    waited = _thread_queued_ns()
     with torch.cuda.device(batch.device):
         begin.record()
         model(batch)
         end.record()
     end.synchronize()
-    return begin.elapsed_time(end), (queued_ns() - waited) / 1e6
+    return begin.elapsed_time(end), (_thread_queued_ns() - waited) / 1e6
 
 
 def queued_ns() -> int:
@@ -59,6 +59,15 @@ def queued_ns() -> int:
     except (OSError, ValueError, IndexError):  # not Linux, a kernel without it, or a thread that just ended
         return 0
     return total
+
+
+def _thread_queued_ns() -> int:
+    """`queued_ns` of the calling thread alone, which starts a GPU's kernels; the other threads have no part in it."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def free_threads(asked: int, looks: int = 3, seconds: float = 0.5) -> int:
