@@ -203,10 +203,20 @@ def _input_sums(value: Tensor, axis: int, threshold: float) -> tuple[Tensor, Ten
     own = list(range(1, value.ndim))
     # On a CPU amin and amax are 20 times faster than aminmax, a float mask 4 times faster than a bool one, and memory
     # that is new to the process slow: one scratch tensor serves both sums.
+    if value.is_cuda:
+        return _input_sums_on_gpu(value, axis, others, threshold)
     low, high = value.amin(own, keepdim=True), value.amax(own, keepdim=True)
     scratch = torch.gt(value, low + threshold * (high - low), out=torch.empty_like(value))
     active = scratch.sum(others)
     return value.sum(others), torch.mul(value, value, out=scratch).sum(others), active
+
+
+def _input_sums_on_gpu(value: Tensor, axis: int, others: list[int], threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`_input_sums` as a GPU does it fastest: in as few passes over the values as there are kernels for."""
+    images = value.movedim(axis, -1).flatten(1)  # a view, for channels_last
+    low, high = (one.view(-1, *[1] * (value.ndim - 1)) for one in torch.aminmax(images, dim=1))
+    active = (value > low + threshold * (high - low)).sum(others)
+    return value.sum(others), torch.linalg.vector_norm(value, dim=others).square(), active
 
 
 class _Gradients:
