@@ -27,9 +27,9 @@ def answers_of_test() -> np.ndarray:
 
 def timing(median: float, ratio: float, interval, size: int = 1) -> dict:
     return {
-        "batch_size": size, "precision": "float32", "compile": False, "channels_last": True, "median_ms": median,
-        "p95_ms": 1.1 * median, "ratio": ratio, "ratio_interval": interval, "images_per_second": 1000 * size / median,
-        "undisturbed_percent": 99.0, "round_ms": [median] * 3, "error": None,
+        "batch_size": size, "precision": "float32", "compile": False, "cuda_graph": False, "channels_last": True,
+        "median_ms": median, "p95_ms": 1.1 * median, "ratio": ratio, "ratio_interval": interval,
+        "images_per_second": 1000 * size / median, "undisturbed_percent": 99.0, "round_ms": [median] * 3, "error": None,
     }  # fmt: skip
 
 

@@ -154,7 +154,7 @@ BAD_SCENARIOS = [
     ({"benchmark.throughput_batch_size": 0}, "benchmark.throughput_batch_size is 0; it must be between 1 and 65536"),
     (
         {"benchmark.precisions": ["float8"]},
-        "benchmark.precisions[0] is float8; it must be one of float32, bfloat16, float16 (did you mean float32?)",
+        "benchmark.precisions[0] is float8; it must be one of float32, tfloat32, bfloat16, float16 (did you mean float32?)",
     ),
     ({"benchmark.compile": 1}, "benchmark.compile is 1; it must be true or false"),
     ({"benchmark.channels_last": "no"}, "benchmark.channels_last is no; it must be true or false"),

@@ -102,6 +102,8 @@ def device(args: argparse.Namespace):
     allocator.prepare()
     torch.set_num_threads(threads(args))
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count:  # else convolutions called float32 would be TensorFloat-32's, with 10 bits of fraction instead of 23
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if args.device == "auto":
         return torch.device("cuda" if count else "cpu")
     kind, _, number = args.device.partition(":")

@@ -30,6 +30,7 @@ from budama.results.hits import labels_digest, packed, packed_classes
 if TYPE_CHECKING:
     from budama.results.contracts import Measurements
 
+FORMS = {None: "", "compile": ", compiled", "cuda_graph": ", as a CUDA graph"}
 AT_ONCE = 16  # models that share one pass over the test images: decoding costs more than a small model does
 
 
@@ -78,9 +79,7 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
     tested = _test(able, data, device, corruptions=settings["corruptions"])
     models = {one.label: one.model for one in tested if one.model is not None}
     images = {size: timing_images(data, size, device) for size in _batch_sizes(settings)}
-    runs = [
-        _timed(models, images[size], settings, precision, compiled) for size, precision, compiled in _timings(settings)
-    ]
+    runs = [_timed(models, images[size], settings, precision, form) for size, precision, form in _timings(settings)]
     speeds = {label: _speed(label, runs) | _demands(model, images, settings) for label, model in models.items()}
     trusted = _trusted(tested)
     rows = {
@@ -188,27 +187,32 @@ def _batch_sizes(settings: dict) -> set[int]:
     return {settings["batch_size"], settings["throughput_batch_size"]}
 
 
-def _timings(settings: dict) -> list[tuple[int, str, bool]]:
-    """(batch size, precision, compiled): the two that the report shows first, then the others that were asked for."""
+def _timings(settings: dict) -> list[tuple[int, str, str | None]]:
+    """(batch size, precision, form): the two that the report shows first, then the others that were asked for.
+
+    The form is None for a model that is called as it is, else the argument of `latency.compare` that changes it.
+    """
     return [
-        (size, precision, compiled)
+        (size, precision, form)
         for precision in settings["precisions"]
-        for compiled in ([False, True] if settings["compile"] else [False])
+        for form in (None, *(form for form in ("compile", "cuda_graph") if settings.get(form)))
         for size in dict.fromkeys((settings["batch_size"], settings["throughput_batch_size"]))
     ]
 
 
-def _timed(models: dict[str, nn.Module], images: Tensor, settings: dict, precision: str, compiled: bool) -> latency.Run:
+def _timed(
+    models: dict[str, nn.Module], images: Tensor, settings: dict, precision: str, form: str | None
+) -> latency.Run:
     found = latency.compare(
         models,
         images,
         rounds=settings["rounds"],
         warmup_rounds=settings["warmup_rounds"],
         precision=precision,
-        compile=compiled,
         channels_last=settings["channels_last"],
+        **({form: True} if form else {}),
     )
-    how = f"{len(images)} images a batch, {precision}{', compiled' if compiled else ''}"
+    how = f"{len(images)} images a batch, {precision}{FORMS[form]}"
     if found.aa:
         low, high = found.aa.interval
         log(f"timed {how}: {found.rounds} rounds, A/A {found.aa.ratio:.4f} [{low:.4f}, {high:.4f}]")
@@ -220,7 +224,7 @@ def _timed(models: dict[str, nn.Module], images: Tensor, settings: dict, precisi
 def _speed(label: str, runs: list[latency.Run]) -> dict:
     """`latency` and `throughput`: the first precision, eager. `timings`: what every run says of `label`."""
     first = runs[0]
-    many = next((run for run in runs[1:] if (run.precision, run.compile) == (first.precision, first.compile)), first)
+    many = next((run for run in runs[1:] if _form(run) == _form(first)), first)
     return {
         "latency": _timing(label, first),
         "throughput": _timing(label, many),
@@ -228,6 +232,10 @@ def _speed(label: str, runs: list[latency.Run]) -> dict:
     }
 
 
+def _form(run: latency.Run) -> tuple:
+    return run.precision, run.compile, run.cuda_graph
+
+
 def _timing(label: str, run: latency.Run) -> dict:
-    how = {key: getattr(run, key) for key in ("batch_size", "precision", "compile", "channels_last")}
+    how = {key: getattr(run, key) for key in ("batch_size", "precision", "compile", "cuda_graph", "channels_last")}
     return how | asdict(run.timings[label])

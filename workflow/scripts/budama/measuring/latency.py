@@ -11,7 +11,6 @@ aside wherever enough undisturbed ones remain, and the share of undisturbed call
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from budama.measuring import preparing
+from budama.measuring.precision import arithmetic, dtype
 from budama.measuring.stopwatch import Clock, clock_for, free_threads, quiet
 from budama.networks import layout
 from budama.networks.hooks import check_no_hooks
@@ -69,7 +70,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Run:
-    """All models at one setting: batch size, precision, eager or compiled, memory layout."""
+    """All models at one setting: batch size, precision, eager, compiled or as a CUDA graph, memory layout."""
 
     batch_size: int
     precision: str
@@ -82,6 +83,7 @@ class Run:
     warmup_rounds: int = 0
     steady: bool = False
     threads: int = 0
+    cuda_graph: bool = False
 
     def to_json(self) -> dict:
         """This run as plain JSON values."""
@@ -96,6 +98,7 @@ def compare(
     warmup_rounds: int = 5,
     precision: str = "float32",
     compile: bool = False,
+    cuda_graph: bool = False,
     channels_last: bool = True,
     seed: int = 0,
     limit_seconds: float = LIMIT_SECONDS,
@@ -105,9 +108,9 @@ def compare(
 
     On a CPU, threads for which other processes leave no core are left out (`Run.threads`), unless `threads` says how
     many to use.
-    The models stay as they are: copies of them are moved, converted and compiled. A model that cannot run at this
-    setting gets a Timing with its error. At least `rounds` rounds are measured; where `limit_seconds` ends first, at
-    least LEAST_ROUNDS.
+    The models stay as they are: copies of them are moved, converted, compiled, and captured as a CUDA graph, which a
+    GPU runs without waiting for the CPU. A model that cannot run at this setting gets a Timing with its error. At least
+    `rounds` rounds are measured; where `limit_seconds` ends first, at least LEAST_ROUNDS.
 
     Raises:
         BudamaError: a model carries a hook.
@@ -116,18 +119,20 @@ def compare(
         check_no_hooks(model)
     channels_last = channels_last and not any(layout.is_contiguous(model) for model in models.values())
     form = torch.channels_last if channels_last and batch.dim() == 4 else torch.contiguous_format
-    batch = batch.to(dtype=getattr(torch, precision), memory_format=form)
-    ready, errors = _prepare_all({**models, CONTROL: models[BASELINE]}, batch, form, compile)
-    if BASELINE in errors or CONTROL in errors:
-        reason = errors.get(BASELINE) or errors.get(CONTROL)
-        timings = {label: Timing(error=errors.get(label, f"the baseline failed: {reason}")) for label in models}
-        return Run(len(batch), precision, compile, channels_last, timings)
+    batch = batch.to(dtype=dtype(precision), memory_format=form)
+    how = preparing.How(form, precision, compile, cuda_graph)
     asked = torch.get_num_threads()
+    with arithmetic(precision):
+        ready, errors = preparing.prepare({**models, CONTROL: models[BASELINE]}, batch, how)
+        if BASELINE in errors or CONTROL in errors:
+            reason = errors.get(BASELINE) or errors.get(CONTROL)
+            timings = {label: Timing(error=errors.get(label, f"the baseline failed: {reason}")) for label in models}
+            return Run(len(batch), precision, compile, channels_last, timings, cuda_graph=cuda_graph)
     if threads is None:
         threads = asked if asked == 1 or batch.device.type != "cpu" else free_threads(asked)
     torch.set_num_threads(threads)
     try:
-        with quiet():
+        with arithmetic(precision), quiet():
             session = _Session(ready, batch, clock_for(batch.device), np.random.default_rng(seed))
             warmup, steady = session.warm_up(warmup_rounds, limit_seconds / 4)
             session.measure(rounds, limit_seconds)
@@ -138,7 +143,7 @@ def compare(
     control = Control(ratio, (low, high), low <= 1 <= high or abs(ratio - 1) <= CLOSE_TO_ONE)
     return Run(
         *(len(batch), precision, compile, channels_last, timings, control),
-        *(session.rounds, session.calls, warmup, steady, threads),
+        *(session.rounds, session.calls, warmup, steady, threads, cuda_graph),
     )
 
 
@@ -249,18 +254,3 @@ class _Session:
             if label != BASELINE and high - low > 2 * PRECISE * ratio:
                 return False
         return True
-
-
-def _prepare_all(models, batch: Tensor, form: torch.memory_format, compile: bool) -> tuple[dict, dict[str, str]]:
-    """Copies ready to run on the batch's device and in its dtype, and the errors of those that cannot run."""
-    ready, errors = {}, {}
-    for label, model in models.items():
-        try:
-            own = copy.deepcopy(model).eval().to(device=batch.device, dtype=batch.dtype, memory_format=form)
-            own = torch.compile(own) if compile else own
-            with torch.inference_mode():
-                own(batch)
-            ready[label] = own
-        except Exception as error:  # no kernel for this precision, no compiler: a row that says so, not a crash
-            errors[label] = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
-    return ready, errors

@@ -1,12 +1,14 @@
 """Number formats: what `precision: auto` means on this machine, and the autocast context that goes with it."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from budama import machine
 
 PRECISIONS = ("float32", "bfloat16")
+TFLOAT32 = "tfloat32"  # float32 whose products a GPU takes of 10 bits of the fraction: PyTorch's default there
 
 
 def resolve(precision: str, device: torch.device | str) -> str:
@@ -26,3 +28,19 @@ def autocast(precision: str, device: torch.device | str) -> AbstractContextManag
     if precision == "float32":
         return nullcontext()
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def dtype(precision: str) -> torch.dtype:
+    """The type of tensors that hold numbers of `precision`."""
+    return torch.float32 if precision == TFLOAT32 else getattr(torch, precision)
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Meanwhile a GPU multiplies float32 as float32, or as TensorFloat-32 where that is the `precision`."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == TFLOAT32
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

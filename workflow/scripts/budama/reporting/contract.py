@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from budama.reporting.row import Baseline, Control, Fate, Interval, Onnx, Row, Seed, Unavailable
+from budama.reporting.row import Baseline, Control, Fate, Interval, Onnx, Row, Seed, Timing, Unavailable
 from budama.significance.claims import AgainstOriginal, AgainstRandom, Comparison, Group
 
 
@@ -148,6 +148,7 @@ LATER: dict[type, dict[str, Any]] = {
     Baseline: _ROW,
     Row: _ROW,
     Unavailable: _ROW,
+    Timing: {"cuda_graph": False},
 }
 
 

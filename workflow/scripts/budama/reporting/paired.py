@@ -55,5 +55,5 @@ def _scale(time: Latency | Timing, reference_ms: float) -> None:
     time["median_ms"] = median
 
 
-def _setting(timing: Timing) -> tuple[int, str, bool]:
-    return timing["batch_size"], timing["precision"], timing["compile"]
+def _setting(timing: Timing) -> tuple[int, str, bool, bool]:
+    return timing["batch_size"], timing["precision"], timing["compile"], timing["cuda_graph"]

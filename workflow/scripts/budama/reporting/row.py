@@ -61,6 +61,7 @@ class Timing(TypedDict):
     batch_size: int
     precision: str
     compile: bool
+    cuda_graph: bool
     channels_last: bool
     median_ms: float | None
     p95_ms: float | None

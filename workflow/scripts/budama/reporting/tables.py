@@ -23,6 +23,9 @@ STAGES: dict[str, Stage] = {
     "compensated": "compensated_percent",
     "finetuned": "finetuned_percent",
 }
+TIMED: tuple[Literal["batch_size", "precision", "compile", "cuda_graph"], ...] = (
+    "batch_size", "precision", "compile", "cuda_graph",
+)  # fmt: skip
 PAIRS_LIMIT = 12  # methods; a wider matrix of p values cannot be read
 
 
@@ -184,10 +187,10 @@ def latency(results: Results) -> Table:
 
 
 def timings(results: Results) -> Table | None:
-    """The time ratio in every setting that was timed (batch, precision, compiled), where there are more than two."""
+    """The time ratio in every setting that was timed (batch, precision, form), where there are more than two."""
     say = results.language.say
     found = [
-        (results.with_ratio(row), {(one["batch_size"], one["precision"], one["compile"]): one for one in timings})
+        (results.with_ratio(row), {tuple(one[key] for key in TIMED): one for one in timings})
         for row in results.rows
         if (timings := row["timings"])
     ]
@@ -195,9 +198,7 @@ def timings(results: Results) -> Table | None:
     if len(settings) < 3:
         return None
     head = [Column(say("comparison.columns.method"), False)]
-    head += [
-        Column(say("latency.how", batch=batch, precision=name, compile=compiled)) for batch, name, compiled in settings
-    ]
+    head += [Column(say("latency.how", **dict(zip(TIMED, how)))) for how in settings]
     rows = [
         TableRow([Cell(Inline(f"**{data(name)}**"), sort=name), *(_ratio(results, own.get(how)) for how in settings)])
         for name, own in found
