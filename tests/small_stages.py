@@ -17,8 +17,12 @@ import yaml
 from imagefolders import train_and_val
 
 from budama import files
+from budama.data import batching
+from budama.data.dataset import open_data
+from budama.data.manifest import build_manifest
 from budama.jobs import command_line
 from budama.networks import checkpoint, models
+from budama.pruning import calibration
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 SHAPE = (1, 8, 8)
@@ -87,6 +91,24 @@ def save(folder, model, classes=10, shape=SHAPE):
     names = [str(number) for number in range(classes)]
     recipe = {"model": model, "classes": classes, "input_shape": list(shape), "class_names": names}
     checkpoint.save(folder, models.build(model, classes, shape), recipe=recipe)
+
+
+def prepared(folder):
+    """`folder` with a configuration and what the first stages made of it, all of it good."""
+    for name, settings in (("baselines/small", BASELINE), ("scenarios/s", SCENARIO)):
+        files.write_text(folder / f"config/{name}.yaml", yaml.safe_dump(settings))
+    data = {"name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full"}
+    data |= {"selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None}
+    manifest = build_manifest({"data": data, "seed": 0}, threads=1)
+    files.write_json(folder / "dataset.json", manifest)
+    save(folder / "model", BASELINE["model"])
+    opened = open_data(manifest)
+    batches = batching.batches(opened, opened.calibration(128), 64)
+    calibration.collect(checkpoint.load(folder / "model"), batches, threshold=0.25, device="cpu").save(
+        folder / "calibration.safetensors"
+    )
+    (folder / "own_models.py").write_text(OWN_MODELS)
+    return folder
 
 
 def run(stage, *more):

@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from imagefolders import train_and_val
 from small_stages import (
     BASELINE,
-    OWN_MODELS,
-    SCENARIO,
     Payload,
     all_of,
     another,
@@ -23,37 +20,19 @@ from small_stages import (
     flip,
     of_seven_classes,
     pickled,
+    prepared,
     put,
     run,
     save,
 )
 
-from budama import files
-from budama.data import batching
-from budama.data.dataset import open_data
-from budama.data.manifest import build_manifest
 from budama.networks import checkpoint
-from budama.pruning import calibration
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """A folder with a configuration and what the first stages made of it, all of it good."""
-    folder = tmp_path_factory.mktemp("good")
-    for name, settings in (("baselines/small", BASELINE), ("scenarios/s", SCENARIO)):
-        files.write_text(folder / f"config/{name}.yaml", yaml.safe_dump(settings))
-    data = {"name": "digits", "root": None, "image_size": None, "resize": None, "channels": None, "protocol": "full"}
-    data |= {"selection": 0.1, "test": 0.2, "duplicates": "drop", "augment": "none", "mean": None, "std": None}
-    manifest = build_manifest({"data": data, "seed": 0}, threads=1)
-    files.write_json(folder / "dataset.json", manifest)
-    save(folder / "model", BASELINE["model"])
-    opened = open_data(manifest)
-    batches = batching.batches(opened, opened.calibration(128), 64)
-    calibration.collect(checkpoint.load(folder / "model"), batches, threshold=0.25, device="cpu").save(
-        folder / "calibration.safetensors"
-    )
-    (folder / "own_models.py").write_text(OWN_MODELS)
-    return folder
+    return prepared(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture
