@@ -109,6 +109,16 @@ def test_every_setting_asked_for_is_timed(measured):
     assert measured["controls"]["aa"] == measured["runs"][0]["aa"]
 
 
+def test_forms_are_timed_beside_the_models_as_they_are(work):
+    data = open_data(files.read_json(work / "dataset.json"))
+    settings = {**SETTINGS, "precisions": ["float32"], "cuda_graph": True, "corruptions": False}
+    measured = benchmarking.run({"baseline": work / "baseline"}, data, settings, CPU)
+    how = [(timing["batch_size"], timing["cuda_graph"]) for timing in measured["rows"]["baseline"]["timings"]]
+    assert how == [(1, False), (16, False), (1, True), (16, True)]
+    assert measured["rows"]["baseline"]["throughput"]["cuda_graph"] is False
+    assert measured["rows"]["baseline"]["timings"][2]["error"] == "a CUDA graph needs a GPU of NVIDIA's"
+
+
 def test_a_model_that_is_unavailable_is_a_row_with_the_reason(measured):
     assert measured["rows"]["bn_scale/seed-0"] == {
         "status": "unavailable", "reason": "the model has no BatchNorm layer"

@@ -13,6 +13,7 @@ from torch import nn
 from budama import machine
 from budama.errors import BudamaError
 from budama.measuring import latency, stopwatch
+from budama.measuring import precision as precisions
 from budama.measuring.latency import compare, median_ratio
 from budama.measuring.resources import MIB, clocks, energy_mj_per_image, peak_memory_mib
 from budama.measuring.stopwatch import free_threads
@@ -242,6 +243,29 @@ def test_torch_compile_is_measured_or_says_why_not():
     run = compare({"baseline": network()}, images(), rounds=7, warmup_rounds=1, compile=True, limit_seconds=5)
     timing = run.timings["baseline"]
     assert timing.median_ms or timing.error
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"cuda_graph": True}, "a CUDA graph needs a GPU of NVIDIA's"),
+        ({"precision": "tfloat32"}, "tfloat32 needs a GPU of NVIDIA's"),
+    ],
+)
+def test_what_needs_a_gpu_says_so_on_a_cpu(how, told):
+    run = compare({"baseline": network(), "thin": network(8)}, images(), **how)
+    assert [timing.error for timing in run.timings.values()] == [told, told]
+    assert (run.aa, run.rounds) == (None, 0)
+    assert (run.cuda_graph, run.precision) == (how.get("cuda_graph", False), how.get("precision", "float32"))
+
+
+def test_float32_is_float32_while_it_is_timed_and_the_callers_setting_comes_back():
+    flags = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [flag.allow_tf32 for flag in flags]
+    for precision, expected in (("float32", False), ("tfloat32", True), ("bfloat16", False)):
+        with precisions.arithmetic(precision):
+            assert [flag.allow_tf32 for flag in flags] == [expected, expected]
+        assert [flag.allow_tf32 for flag in flags] == before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
