@@ -36,7 +36,7 @@ OF_BASELINE, OF_SCENARIO = "--baseline config/baselines/small.yaml", "--scenario
 STAGES = {  # in their order, since each needs what those before it wrote
     "dataset": f"{OF_BASELINE} --output dataset.json",
     "baseline": f"{OF_BASELINE} --dataset dataset.json --output model --metrics m.json --history h.csv",
-    "calibrate": f"{OF_BASELINE} --dataset dataset.json --model model --output seen.safetensors",
+    "calibrate": f"{OF_BASELINE} --dataset dataset.json --model model --output seen.safetensors --curves seen.json",
     "prune": f"{OF_SCENARIO} --variant taylor --dataset dataset.json --model model"
     " --calibration seen.safetensors --output pruned --report p.json",
     "finetune": f"{OF_SCENARIO} --variant taylor --dataset dataset.json --model pruned"

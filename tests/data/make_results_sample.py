@@ -215,7 +215,7 @@ def main() -> None:
         "finetune": {"epochs": 5, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
                      "schedule": "cosine", "warmup_epochs": 0.5, "label_smoothing": 0.0, "distill": 0.5, "distill_temperature": 2.0,
                      "weight_averaging": None, "precision": "auto", "max_batches": None},
-        "calibration": {"batches": 10, "batch_size": 256, "images": 2_560}, "seeds": SEEDS,
+        "calibration": {"batches": 10, "batch_size": 256, "images": 2_560}, "sensitivity": [], "seeds": SEEDS,
         "baseline": baseline(), "unpruned": None, "against_unpruned": [], "variants": rows + [unavailable(r) for r in RATIOS],
         "ranking": ranking(rows, pairs), "comparisons": pairs, "against_original": originals, "against_random": controls,
         "controls": {"aa": {"ratio": 1.001, "interval": [0.998, 1.004], "within": True}},

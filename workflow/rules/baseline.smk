@@ -55,7 +55,8 @@ rule calibrate:
         dataset=f"{BASELINE}/dataset.json",
         model=f"{BASELINE}/model",
     output:
-        f"{BASELINE}/calibration.safetensors",
+        statistics=f"{BASELINE}/calibration.safetensors",
+        curves=f"{BASELINE}/calibration.json",
     log:
         "logs/baselines/{baseline}/calibrate.log",
     conda:
@@ -69,4 +70,4 @@ rule calibrate:
         spec=spec("calibrate"),
     shell:
         "python {params.scripts:q}/calibrate.py --spec {params.spec:q} --dataset {input.dataset} --model {input.model}"
-        " --output {output} --threads {threads} > {log} 2>&1"
+        " --output {output.statistics} --curves {output.curves} --threads {threads} > {log} 2>&1"

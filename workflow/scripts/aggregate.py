@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--dataset", metavar="FILE", help="dataset.json")
     parser.add_argument("--baseline-metrics", metavar="FILE", help="metrics.json of the baseline")
     parser.add_argument("--baseline-history", metavar="FILE", help="history.csv of the baseline")
+    parser.add_argument("--calibration", metavar="FILE", help="calibration.json")
     parser.add_argument("--benchmark", metavar="FILE", help="benchmark.json")
     parser.add_argument("--pruning", nargs="+", metavar="VARIANT/seed-N=FILE", help="pruning.json of each seed")
     parser.add_argument("--finetuned", nargs="+", metavar="VARIANT/seed-N=DIR", help="folders of metrics and history")
@@ -48,6 +49,7 @@ def measured(settings: dict, args) -> dict:
         benchmark=args.benchmark,
         baseline_metrics=args.baseline_metrics,
         baseline_history=args.baseline_history,
+        calibration=args.calibration,
         pruning=labels.paths(args.pruning, "--pruning"),
         finetuned=labels.paths(args.finetuned, "--finetuned"),
         exported=labels.paths(args.exported, "--exported", "baseline"),

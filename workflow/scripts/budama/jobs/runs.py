@@ -222,6 +222,7 @@ def measured(scenario: str) -> dict[str, list[str]]:
     return {
         "dataset": [of_baseline(scenario, "dataset.json")],
         "baseline": [of_baseline(scenario, file) for file in ("metrics.json", "history.csv")],
+        "calibration": [of_baseline(scenario, "calibration.json")],
         "benchmark": [f"{SCENARIOS}/{scenario}/benchmark.json"],
         "pruning": sorted(set(pruned(scenario, "pruning.json").values())),
         "finetuned": [path for file in ("metrics.json", "history.csv") for path in fine_tuned(scenario, file).values()],
@@ -288,6 +289,7 @@ def measured_arguments(scenario: str) -> list[str]:
         *("--dataset", *files["dataset"]),
         *("--baseline-metrics", metrics),
         *("--baseline-history", history),
+        *("--calibration", *files["calibration"]),
         *("--benchmark", *files["benchmark"]),
         *("--pruning", *labelled(pruned(scenario, "pruning.json"))),
         *("--finetuned", *labelled(fine_tuned(scenario))),

@@ -84,6 +84,16 @@ class Calibration(TypedDict):
     images: int | None
 
 
+class Curve(TypedDict):
+    """What the readers of a group of channels miss at each of its `widths` (channels left), others making up for what
+    is gone: `lost`, shares of their outputs' variance. `name`: the first layer that produces the channels."""
+
+    name: str
+    channels: int
+    widths: list[int]
+    lost: list[float]
+
+
 class Width(TypedDict):
     ms: float
     ratio: float
@@ -116,6 +126,7 @@ class Content(TypedDict):
     widths: Widths | None
     finetune: Finetune
     calibration: Calibration
+    sensitivity: list[Curve]
     seeds: list[int]
     baseline: Baseline
     variants: list[Row | Unavailable]
@@ -137,7 +148,7 @@ _BEYOND = dict.fromkeys(("balanced_accuracy_percent", "trust", "answers", "corru
 _ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None, "time": None, **_BEYOND}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
-    Content: {"against_original": [], "against_unpruned": [], "unpruned": None},
+    Content: {"against_original": [], "against_unpruned": [], "unpruned": None, "sensitivity": []},
     Dataset: {"class_images": None},
     Pruning: {"cycles": None, "compensate": None, "layers": None},
     Comparison: _CLAIM,

@@ -47,6 +47,7 @@ def aggregate(measured: Measured) -> Content:
         "widths": measured.widths,
         "finetune": settings["finetune"],
         "calibration": cast("Calibration", {**settings["calibration"], "images": measured.calibration_images}),
+        "sensitivity": measured.sensitivity["curves"] if measured.sensitivity else [],
         "seeds": measured.seeds,
         "baseline": baseline,
         "variants": rows,

@@ -8,7 +8,7 @@ checked against. dataset.json's stands beside its writer, in `data/manifest.py`;
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from budama.reporting.contract import Controls, Width
+from budama.reporting.contract import Controls, Curve, Width
 from budama.reporting.row import Layer, Onnx, Timing, Whole
 from budama.results.time_contracts import TimedPruning
 
@@ -55,6 +55,16 @@ class NotCompensated(TypedDict):
 
     name: str
     reason: Literal["worse", "attention", "unread", "wide", "shared", "unlike"]
+
+
+class Sensitivity(TypedDict):
+    """calibration.json: a curve a group, over `images` and at most `positions` an image and layer; `reason`, why there
+    is none."""
+
+    images: int
+    positions: int
+    curves: list[Curve]
+    reason: str | None
 
 
 class NotRefitted(TypedDict):

@@ -19,7 +19,7 @@ from budama.results.labels import label as label_of
 if TYPE_CHECKING:
     from budama.data.manifest import Manifest
     from budama.reporting.contract import Widths
-    from budama.results.contracts import Benchmark, Benchmarked, Export, Metrics, Pruned, Unavailable
+    from budama.results.contracts import Benchmark, Benchmarked, Export, Metrics, Pruned, Sensitivity, Unavailable
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Measured:
     metrics: Mapping[str, Metrics | Unavailable]
     histories: Mapping[str, pd.DataFrame]
     exports: Mapping[str, Export | Unavailable] = field(default_factory=dict)
+    sensitivity: Sensitivity | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -111,6 +112,7 @@ def read(
     pruning: Mapping[str, Path],
     finetuned: Mapping[str, Path],
     exported: Mapping[str, Path],
+    calibration: str | Path | None = None,
 ) -> Measured:
     """What the stages wrote into these files.
 
@@ -126,6 +128,7 @@ def read(
         pruning={label: files.read_json(path) for label, path in pruning.items()},
         metrics={label: files.read_json(folder / "metrics.json") for label, folder in finetuned.items()},
         exports={label: files.read_json(folder / "export.json") for label, folder in exported.items()},
+        sensitivity=None if calibration is None else files.read_json(calibration),
         histories={label: history(folder / "history.csv") for label, folder in finetuned.items()},
     )
 

@@ -51,6 +51,7 @@ def aggregate(settings: dict[str, Any]) -> Content:
         "widths": None,
         "finetune": cast(Finetune, finetune),
         "calibration": {"batches": record["calibration_batches"], "images": record["calibration_samples"]},
+        "sensitivity": [],
         "seeds": [],
         "baseline": baseline,
         "variants": [*rows],
