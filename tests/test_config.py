@@ -87,6 +87,7 @@ def test_every_stage_gets_exactly_the_keys_that_it_reads(folder):
         },
         "report": {"report", "scenario"},
         "preview": {"model", "data", "pruning"},
+        "preview_page": {"report", "title"},
     }  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_list_of_ratios_makes_a_grid_of_variants(folder):
             "prun",
             {},
             "prun is not a stage; known are dataset, baseline, calibrate, "
-            "prune, finetune, widths, layer_times, benchmark, export, aggregate, report, preview",
+            "prune, finetune, widths, layer_times, benchmark, export, aggregate, report, preview, preview_page",
         ),
         ("prune", {"variant": "wand"}, "config/scenarios/s.yaml: has no variant wand; did you mean wanda?"),
         ("prune", {}, "config/scenarios/s.yaml: which variant? known are wanda, random"),

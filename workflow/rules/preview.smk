@@ -19,3 +19,24 @@ rule preview:
         spec=spec("preview"),
     shell:
         "python {params.scripts:q}/preview.py --spec {params.spec:q} --output {output} --threads {threads} > {log} 2>&1"
+
+
+localrules:
+    preview_page,
+
+
+rule preview_page:
+    """The preview as a page: every layer before and after, and what stands in the way of those that stay whole."""
+    input:
+        f"{SCENARIO}/preview.json",
+    output:
+        f"{REPORT}/onizleme.html",
+    log:
+        f"{LOGS}/preview_page.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        scripts=scripts,
+        spec=spec("preview_page"),
+    shell:
+        "python {params.scripts:q}/preview_page.py --spec {params.spec:q} --preview {input} --output {output} > {log} 2>&1"

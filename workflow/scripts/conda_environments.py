@@ -12,8 +12,19 @@ from budama.jobs import code_digest, command_line, provenance
 
 ENVS = provenance.ROOT / "envs"
 STAGES = {
-    "torch": ("dataset", "baseline", "calibrate", "prune", "finetune", "benchmark", "export", "preview", "widths"),
-    "report": ("aggregate", "report", "index"),
+    "torch": (
+        "dataset",
+        "baseline",
+        "calibrate",
+        "prune",
+        "finetune",
+        "benchmark",
+        "export",
+        "preview",
+        "widths",
+        "layer_times",
+    ),
+    "report": ("aggregate", "report", "index", "preview_page"),
 }
 # What torch.onnx imports to export a model.
 UNSEEN = {"export": frozenset({"onnx", "onnxscript"})}

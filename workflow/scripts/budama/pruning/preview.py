@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import torch
 
 from budama.data.expectation import expected
@@ -10,10 +12,13 @@ from budama.networks import models, titles, trial
 from budama.pruning import gram, pruner
 from budama.pruning.working_copy import WorkingCopy
 
+if TYPE_CHECKING:
+    from budama.reporting.preview import Preview
+
 IMAGES = 4  # of noise, for what layers read
 
 
-def preview(model: dict, data: dict, settings: dict) -> dict:
+def preview(model: dict, data: dict, settings: dict) -> Preview:
     """The figures of a scenario before and after pruning, for every ratio.
 
     `model` and `data` are those of the baseline, `settings` the scenario's `pruning`. Layer-wise, the removed channels'
@@ -44,10 +49,10 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         figures = {**_figures(pruned.after), "channels_removed_percent": 100 * pruned.achieved["channels"]}
         for name, key in ("parameters", "parameters"), ("size", "size_mib"), ("gmacs", "gmacs"):
             figures[f"{name}_change_percent"] = 100 * (figures[key] / _figures(pruned.before)[key] - 1)
-        layers = {"layers": pruned.layers, "own_ratios": pruned.own}
+        layers = {"layers": _with_costs(pruned), "own_ratios": pruned.own}
         after.append({"ratio": ratio, "estimate": estimate, "ratio_used": pruned.ratio_used, **figures, **layers})
     criterion = "magnitude of random weights" if settings["scope"] != "layerwise" else None
-    return {
+    shown = {
         "model": titles.title(model),
         "input_shape": list(shape),
         "classes": classes,
@@ -59,6 +64,21 @@ def preview(model: dict, data: dict, settings: dict) -> dict:
         "after": after,
         "unpruned_layers": pruned.whole,
     }
+    return cast("Preview", shown)
+
+
+def _with_costs(pruned: pruner.Pruned) -> list[dict]:
+    """The model's layers, each with what it costs before and after, where it is counted by itself."""
+    counted = [{layer["name"]: layer for layer in of.layers} for of in (pruned.before, pruned.after)]
+    found = []
+    for layer in pruned.layers:
+        costs = {
+            f"{key}_{when}": own.get(layer["name"], {}).get(key)
+            for when, own in zip(("before", "after"), counted)
+            for key in ("gmacs", "parameters")
+        }
+        found.append({**layer, **costs})
+    return found
 
 
 def _figures(measured: complexity.Complexity) -> dict:

@@ -162,6 +162,7 @@ class Document:
     summary: Sequence[Block]
     sections: list[Section]
     date: str = ""
+    footer: Inline = NOTHING  # how the page ends, where it is not a report
 
     @property
     def figures(self) -> list[Figure]:

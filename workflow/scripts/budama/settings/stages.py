@@ -27,7 +27,17 @@ __all__ = [
 
 BASELINE_STAGES = ("dataset", "baseline", "calibrate")
 VARIANT_STAGES = ("prune", "finetune")
-SCENARIO_STAGES = (*VARIANT_STAGES, "widths", "layer_times", "benchmark", "export", "aggregate", "report", "preview")
+SCENARIO_STAGES = (
+    *VARIANT_STAGES,
+    "widths",
+    "layer_times",
+    "benchmark",
+    "export",
+    "aggregate",
+    "report",
+    "preview",
+    "preview_page",
+)
 RECORDED_STAGES = ("aggregate", "report")
 
 
@@ -221,6 +231,8 @@ def _scenario_settings(stage: str, scenario: Scenario, baseline: Baseline | None
         return {"export": scenario.export, **_int8_settings(scenario, baseline)}
     if stage == "report":
         return {"report": scenario.report, "scenario": scenario.name}
+    if stage == "preview_page":
+        return {"report": scenario.report, "title": scenario.title or scenario.name}
     if stage == "preview":
         of = baseline or _baseline_of(scenario)
         return {"model": of.model, "data": _images_of(of), "pruning": scenario.pruning}

@@ -9,7 +9,7 @@ from budama.reporting.figures import plots
 from budama.reporting.figures.heatmaps import heatmap
 from budama.reporting.figures.plots import Line
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.row import Fate, Layer, Row, Seed
+from budama.reporting.row import Fate, Layer, Row, Seed, Whole
 from budama.reporting.sections.timing import direction
 from budama.reporting.tables import STAGES
 from budama.reporting.view import Results
@@ -154,8 +154,13 @@ def _unpruned(results: Results) -> list[Block]:
     known = next((row["unpruned_layers"] for row in results.rows if row["unpruned_layers"]), None)
     if not known:
         return []
-    layers = [say("layers.stays", **layer) for layer in known]
+    layers = [_stays(results, layer) for layer in known]
     return [Paragraph(say("layers.unpruned", layers=layers))]
+
+
+def _stays(results: Results, layer: Whole) -> Inline:
+    reason = results.language.say("layers.reason", reason=layer["reason"], by=layer["by"])
+    return results.language.say("layers.stays", name=layer["name"], channels=layer["channels"], reason=reason)
 
 
 def _widths(results: Results) -> list[Block]:
