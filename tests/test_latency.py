@@ -99,6 +99,28 @@ def test_a_model_of_half_the_latency_has_ratio_one_half_and_its_interval_says_so
     assert run.timings["baseline"].ratio == 1.0
 
 
+def test_models_are_compared_with_other_references_of_the_run_too(moody):
+    models = {"baseline": Known(2.0), "other": Known(4.0), "half": Known(1.0)}
+    run = compare(models, images(), rounds=20, warmup_rounds=2, references=["other"])
+    ratio, (low, high) = run.against["other"]["half"]
+    assert ratio == pytest.approx(0.25, abs=0.005)
+    assert low <= 0.25 <= high
+    assert run.against["other"]["other"] == (1.0, (1.0, 1.0))
+    assert "against" not in run.to_json()
+
+
+def test_a_slow_model_beside_a_quick_one_is_not_called_as_often(moody, monkeypatch):
+    called, known = dict.fromkeys((0.1, 20.0), 0), latency.clock_for(None)
+
+    def call(model, batch):
+        called[model.milliseconds] += 1
+        return known(model, batch)
+
+    monkeypatch.setattr(latency, "clock_for", lambda device: call)
+    compare({"baseline": Known(0.1), "slow": Known(20.0)}, images(), rounds=7, warmup_rounds=1)
+    assert 4 <= called[20.0] / called[0.1] * 2 * 64 <= 4.5, "64 calls of the quick ones, 4 of the slow one"
+
+
 def test_the_baseline_and_its_copy_take_the_same_time(moody):
     run = compare({"baseline": Known(1.0)}, images(), rounds=20, warmup_rounds=2)
     assert run.aa.ratio == pytest.approx(1, abs=0.01)

@@ -157,6 +157,11 @@ def test_exports_are_products_where_they_are_asked_for(configuration):
     change(configuration, export__formats=["onnx"])
     assert f"{seeds}/export" in runs.products(["first"])
     assert f"wanda/seed-0={seeds}/export" in runs.measured_arguments("first")
+    assert f"wanda/seed-0={seeds}/export" in runs.exported_arguments("first")
+    assert f"{seeds}/export" in runs.exported_files("first")
+    change(configuration, export__formats=["torch_export"])
+    assert runs.exported_arguments("first") == runs.exported_files("first") == []
+    assert f"wanda/seed-0={seeds}/export" in runs.measured_arguments("first")
 
 
 def test_products_are_reports_tables_and_models_of_every_scenario_and_one_index():

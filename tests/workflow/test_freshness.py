@@ -102,7 +102,7 @@ TABLE = [
     ("finetune: two values swapped", all_of(put(SCENARIO, "finetune.learning_rate", 0.9),
                                             put(SCENARIO, "finetune.momentum", 0.01)), FINETUNE),
     ("benchmark.rounds", put(SCENARIO, "benchmark.rounds", 4), BENCHMARK),
-    ("export.formats", put(SCENARIO, "export.formats", ["onnx"]), EXPORT),
+    ("export.formats", put(SCENARIO, "export.formats", ["onnx"]), EXPORT | BENCHMARK),
     ("report.language", put(SCENARIO, "report.language", "en"), REPORT),
     ("report.decimal", put(SCENARIO, "report.decimal", ","), REPORT),
     ("report.compare_with", put(SCENARIO, "report.compare_with", []), REPORT),

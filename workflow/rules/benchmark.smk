@@ -7,6 +7,7 @@ rule benchmark:
         dataset=of_baseline("dataset.json"),
         baseline=of_baseline("model"),
         models=models,
+        exported=exported_files,
     output:
         f"{SCENARIO}/benchmark.json",
     log:
@@ -21,9 +22,10 @@ rule benchmark:
         scripts=scripts,
         spec=spec("benchmark"),
         models=model_arguments,
+        exported=exported_arguments,
     shell:
         "python {params.scripts:q}/benchmark.py --spec {params.spec:q} --dataset {input.dataset} --baseline {input.baseline}"
-        " --model {params.models:q} --output {output} --threads {threads} > {log} 2>&1"
+        " --model {params.models:q} {params.exported:q} --output {output} --threads {threads} > {log} 2>&1"
 
 
 rule aggregate:

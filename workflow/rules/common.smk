@@ -76,6 +76,8 @@ layer_times_arguments = of_scenario(runs.layer_times_arguments)
 width_arguments = of_scenario(runs.width_arguments)
 models = of_scenario(runs.models)
 model_arguments = of_scenario(runs.model_arguments)
+exported_files = of_scenario(runs.exported_files)
+exported_arguments = of_scenario(runs.exported_arguments)
 measured = of_scenario(runs.measured)
 measured_arguments = of_scenario(runs.measured_arguments)
 

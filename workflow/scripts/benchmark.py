@@ -1,6 +1,7 @@
 """Measure every model of a scenario in one process, alone on the machine: accuracy by image, cost, and speed.
 
-Reads dataset.json and the checkpoints of the baseline and of all fine-tuned models; writes benchmark.json. This is the
+Reads dataset.json, the checkpoints of the baseline and of all fine-tuned models, and their exports; writes
+benchmark.json. This is the
 one stage that looks at the test split. All models take turns in the timing, beside a copy of the baseline that shows
 how far the clock can be trusted.
 """
@@ -20,6 +21,9 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, metavar="FILE", help="dataset.json")
     parser.add_argument("--baseline", dest="unpruned", required=True, metavar="DIR", help="the baseline's checkpoint")
     parser.add_argument("--model", nargs="+", default=[], metavar="VARIANT/seed-N=DIR", help="fine-tuned checkpoints")
+    parser.add_argument(
+        "--exported", nargs="*", default=[], metavar="LABEL=DIR", help="exports of these, and of baseline"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="benchmark.json")
     args = parser.parse_args()
     settings = command_line.settings(args)
@@ -34,7 +38,9 @@ def main() -> None:
 
     device = command_line.device(args)
     data = open_data(files.read_json(args.dataset))
-    measured = benchmarking.run(folders, data, settings["benchmark"], device)
+    measured = benchmarking.run(
+        folders, data, settings["benchmark"], device, labels.paths(args.exported, "--exported", "baseline")
+    )
     files.write_json(args.output, {"environment": provenance.environment(), **measured})
 
 

@@ -215,6 +215,11 @@ def exported(scenario: str) -> dict[str, str]:
     return {"baseline": f"{SCENARIOS}/{scenario}/original/export", **fine_tuned(scenario, "export")}
 
 
+def exported_files(scenario: str) -> list[str]:
+    """The exports that `benchmark` measures: those with ONNX files."""
+    return list(exported(scenario).values()) if "onnx" in find_scenario(scenario).export["formats"] else []
+
+
 def measured(scenario: str) -> dict[str, list[str]]:
     """All that was measured of a scenario; nothing where its results were recorded elsewhere."""
     if find_scenario(scenario).recorded is not None:
@@ -277,6 +282,11 @@ def layer_times_arguments(scenario: str) -> list[str]:
 def model_arguments(scenario: str) -> list[str]:
     """The arguments by which `benchmark` takes a scenario's models."""
     return labelled(fine_tuned(scenario, "model"))
+
+
+def exported_arguments(scenario: str) -> list[str]:
+    """The arguments by which `benchmark` takes a scenario's exports."""
+    return ["--exported", *labelled(exported(scenario))] if exported_files(scenario) else []
 
 
 def measured_arguments(scenario: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from budama.data.batching import batches
 from budama.data.corruptions import Corruption
 from budama.data.dataset import Data
-from budama.measuring import complexity, latency, resources, scoring, trust
+from budama.measuring import complexity, deployments, forms, latency, resources, scoring, trust
+from budama.measuring.deployments import Deployed
 from budama.measuring.evaluation import Evaluation
 from budama.networks import checkpoint
 from budama.progress import log
@@ -52,6 +53,7 @@ class Tested:
     structure: str | None
     timed_as: str | None
     model: nn.Module | None
+    deployed: Sequence[Deployed] = ()
 
     def row(self) -> dict:
         """What benchmark.json says of the model by itself."""
@@ -69,21 +71,34 @@ class Tested:
         }
 
 
-def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.device) -> Measurements:
+def run(
+    folders: Mapping[str, Path],
+    data: Data,
+    settings: dict,
+    device: torch.device,
+    exported: Mapping[str, Path] | None = None,
+) -> Measurements:
     """Measure the checkpoints `folders` (label → folder, "baseline" first, then VARIANT/seed-N) on `data`.
 
-    `settings`: the `benchmark` section of a scenario. Returns what benchmark.json holds, but for the environment.
+    `settings`: the `benchmark` section of a scenario. `exported`: the folders of the stage export by label, where the
+    models are measured as they ship, too. Returns what benchmark.json holds, but for the environment.
     """
     reasons = {label: checkpoint.structure(folder).get("unavailable") for label, folder in folders.items()}
     able = {label: folder for label, folder in folders.items() if not reasons[label]}
-    tested = _test(able, data, device, corruptions=settings["corruptions"])
+    tested = _test(able, data, device, settings, exported or {})
     models = {one.label: one.model for one in tested if one.model is not None}
     images = {size: timing_images(data, size, device) for size in _batch_sizes(settings)}
     runs = [_timed(models, images[size], settings, precision, form) for size, precision, form in _timings(settings)]
     speeds = {label: _speed(label, runs) | _demands(model, images, settings) for label, model in models.items()}
     trusted = _trusted(tested)
+    shipped, shipped_runs = _deployments(tested, models, images, settings, device)
     rows = {
-        one.label: {**one.row(), **trusted[one.label], **(speeds[one.timed_as] if one.timed_as else {})}
+        one.label: {
+            **one.row(),
+            **trusted[one.label],
+            **(speeds[one.timed_as] if one.timed_as else {}),
+            **shipped.get(one.label, {}),
+        }
         for one in tested
     }
     rows |= {label: {"status": "unavailable", "reason": reason} for label, reason in reasons.items() if reason}
@@ -96,26 +111,31 @@ def run(folders: Mapping[str, Path], data: Data, settings: dict, device: torch.d
         "labels_digest": labels_digest(data.split("test").labels),
         "controls": {"aa": runs[0].aa and asdict(runs[0].aa)},
         "runs": [{key: value for key, value in run.to_json().items() if key != "timings"} for run in runs],
+        **({"deployment_runs": shipped_runs} if shipped_runs else {}),
         "rows": {label: rows[label] for label in folders},
     }
     return cast("Measurements", measured)
 
 
-def _test(folders: Mapping[str, Path], data: Data, device: torch.device, *, corruptions: bool) -> list[Tested]:
-    """Test the models of all `folders`, some at once, and choose those that are to be timed."""
+def _test(
+    folders: Mapping[str, Path], data: Data, device: torch.device, settings: dict, exported: Mapping[str, Path]
+) -> list[Tested]:
+    """Test the models of all `folders`, some at once, in all their forms, and choose those that are to be timed."""
     labels = list(folders)
     tested: list[Tested] = []
     timed = _first_seeds(labels)
     for start in range(0, len(labels), AT_ONCE):
         group = {label: checkpoint.load(folders[label], device, data) for label in labels[start : start + AT_ONCE]}
         outcomes = scoring.evaluate_together(group, scoring.batches_of_test(data, device, len(group)), device)
-        corrupted = scoring.hits_when_corrupted(group, data, device) if corruptions else {}
+        corrupted = scoring.hits_when_corrupted(group, data, device) if settings["corruptions"] else {}
+        offered = {label: forms.of(exported.get(label), settings) for label in group}
+        shipped = deployments.test(group, offered, outcomes, data, device)
         for label, model in group.items():
             structure = _structure(label, folders[label], model) if label in timed else None
             digest = checkpoint.structure(folders[label])["sha256"]
             one = _tested(label, model, outcomes[label], corrupted.get(label), digest, structure, data, tested)
             log(f"{label}: {one.outcome.accuracy_percent:.2f} % of {one.outcome.images} test images")
-            tested.append(one)
+            tested.append(replace(one, deployed=[form for form in shipped if form.label == label]))
     return tested
 
 
@@ -137,6 +157,30 @@ def _tested(
     return Tested(
         label, outcome, corrupted, digest, shapes, cost, structure, timed_as, model if timed_as == label else None
     )
+
+
+def _deployments(
+    tested: Sequence[Tested],
+    models: Mapping[str, nn.Module],
+    images: Mapping[int, Tensor],
+    settings: dict,
+    device: torch.device,
+) -> tuple[dict[str, dict], list[dict]]:
+    """What is said of each model's forms, by label, and of the runs in which they were timed.
+
+    Forms of models of equal structure are timed once, too, unless int8 was quantised in another way.
+    """
+    every = {(one.timed_as, *form.alike): form for one in reversed(tested) for form in one.deployed if one.timed_as}
+    speeds = deployments.time(every.values(), models, images, settings, device)
+    many = images[settings["throughput_batch_size"]]
+    memory = {form.key: deployments.memory(form, models, many, settings, device) for form in every.values()}
+    rows: dict[str, dict] = {}
+    for one in tested:
+        for form in one.deployed:
+            timed = every.get((one.timed_as, *form.alike)) if one.timed_as else None
+            times = {**speeds.of.get(timed.key, {}), "peak_memory_mib": memory.get(timed.key)} if timed else {}
+            rows.setdefault(one.label, {"deployments": []})["deployments"].append({**form.row(), **times})
+    return rows, speeds.runs
 
 
 def _trusted(tested: Sequence[Tested]) -> dict[str, dict]:
@@ -210,7 +254,8 @@ def _timed(
         warmup_rounds=settings["warmup_rounds"],
         precision=precision,
         channels_last=settings["channels_last"],
-        **({form: True} if form else {}),
+        compile=form == "compile",
+        cuda_graph=form == "cuda_graph",
     )
     how = f"{len(images)} images a batch, {precision}{FORMS[form]}"
     if found.aa:

@@ -12,7 +12,7 @@ aside wherever enough undisturbed ones remain, and the share of undisturbed call
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -28,7 +28,6 @@ from budama.networks.hooks import check_no_hooks
 BASELINE = "baseline"
 CONTROL = "copy of the baseline"
 SAMPLE_MS = 10.0  # a sample lasts at least this long: one call of a small model is shorter than one interrupt
-MOST_CALLS = 50
 SLOW_CALL_MS = 300.0  # such calls are timed singly: their length hides what the model before them left in the caches
 STEADY = 0.02  # warm-up ends when the medians of two successive windows of rounds differ by less
 PRECISE = (
@@ -39,6 +38,9 @@ LEAST_ROUNDS = 7
 LIMIT_SECONDS = 120.0
 DISTURBED = 0.02  # share of a call spent waiting for a core
 CLOSE_TO_ONE = 0.01
+
+
+Ratio = tuple[float, tuple[float, float]]  # and its interval
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ class Control:
 
 @dataclass(frozen=True)
 class Run:
-    """All models at one setting: batch size, precision, eager, compiled or as a CUDA graph, memory layout."""
+    """All models at one setting: batch size, precision, eager, compiled or as a CUDA graph, memory layout.
+
+    `calls`: the baseline's in a sample; others have as many as fill the same time. `against`: by each other reference
+    that was asked for, the models' times over its, with intervals.
+    """
 
     batch_size: int
     precision: str
@@ -84,10 +90,11 @@ class Run:
     steady: bool = False
     threads: int = 0
     cuda_graph: bool = False
+    against: dict[str, dict[str, Ratio]] = field(default_factory=dict)
 
     def to_json(self) -> dict:
-        """This run as plain JSON values."""
-        return asdict(self)
+        """This run as plain JSON values, but for `against`."""
+        return {key: value for key, value in asdict(self).items() if key != "against"}
 
 
 def compare(
@@ -103,6 +110,7 @@ def compare(
     seed: int = 0,
     limit_seconds: float = LIMIT_SECONDS,
     threads: int | None = None,
+    references: Iterable[str] = (),
 ) -> Run:
     """Time all `models`, among them one labelled "baseline", on `batch` ([N, C, H, W], on the device to measure on).
 
@@ -110,7 +118,8 @@ def compare(
     many to use.
     The models stay as they are: copies of them are moved, converted, compiled, and captured as a CUDA graph, which a
     GPU runs without waiting for the CPU. A model that cannot run at this setting gets a Timing with its error. At least
-    `rounds` rounds are measured; where `limit_seconds` ends first, at least LEAST_ROUNDS.
+    `rounds` rounds are measured; where `limit_seconds` ends first, at least LEAST_ROUNDS. `references`: models, beside
+    the baseline, that all are compared with.
 
     Raises:
         BudamaError: a model carries a hook.
@@ -122,16 +131,16 @@ def compare(
     batch = batch.to(dtype=dtype(precision), memory_format=form)
     how = preparing.How(form, precision, compile, cuda_graph)
     asked = torch.get_num_threads()
-    with arithmetic(precision):
-        ready, errors = preparing.prepare({**models, CONTROL: models[BASELINE]}, batch, how)
+    if threads is None:
+        threads = asked if asked == 1 or batch.device.type != "cpu" else free_threads(asked)
+    torch.set_num_threads(threads)  # other runtimes take as many as torch has when they are made ready
+    try:
+        with arithmetic(precision):
+            ready, errors = preparing.prepare({**models, CONTROL: models[BASELINE]}, batch, how)
         if BASELINE in errors or CONTROL in errors:
             reason = errors.get(BASELINE) or errors.get(CONTROL)
             timings = {label: Timing(error=errors.get(label, f"the baseline failed: {reason}")) for label in models}
             return Run(len(batch), precision, compile, channels_last, timings, cuda_graph=cuda_graph)
-    if threads is None:
-        threads = asked if asked == 1 or batch.device.type != "cpu" else free_threads(asked)
-    torch.set_num_threads(threads)
-    try:
         with arithmetic(precision), quiet():
             session = _Session(ready, batch, clock_for(batch.device), np.random.default_rng(seed))
             warmup, steady = session.warm_up(warmup_rounds, limit_seconds / 4)
@@ -139,11 +148,17 @@ def compare(
     finally:
         torch.set_num_threads(asked)
     timings = {label: session.timing(label) if label in ready else Timing(error=errors[label]) for label in models}
+    against = {
+        reference: {label: session.ratio(label, reference) for label in models if label in ready}
+        for reference in references
+        if reference in ready
+    }
     ratio, (low, high) = session.ratio(CONTROL)
     control = Control(ratio, (low, high), low <= 1 <= high or abs(ratio - 1) <= CLOSE_TO_ONE)
     return Run(
         *(len(batch), precision, compile, channels_last, timings, control),
-        *(session.rounds, session.calls, warmup, steady, threads, cuda_graph),
+        *(session.rounds, session.calls[BASELINE], warmup, steady, threads, cuda_graph),
+        against=against,
     )
 
 
@@ -153,6 +168,12 @@ def median_ratio(a: np.ndarray, b: np.ndarray, seed: int = 0) -> tuple[float, tu
     draws = np.random.default_rng(seed).integers(len(ratios), size=(2000, len(ratios)))
     low, high = np.quantile(np.median(ratios[draws], axis=1), [0.025, 0.975])
     return float(np.median(ratios)), (float(low), float(high))
+
+
+def calls_of_a_sample(ms: float) -> int:
+    """How many calls of `ms` milliseconds a sample has: a power of two, so that models of about the same time have as
+    many, between 4 and 64."""
+    return int(2 ** np.clip(np.ceil(np.log2(SAMPLE_MS / ms)), 2, 6))
 
 
 @dataclass
@@ -178,9 +199,10 @@ class _Session:
         self.models, self.batch, self.clock, self.generator = models, batch, clock, generator
         self.samples = {label: _Samples() for label in models}
         self.rounds = 0
-        quickest = min(min(clock(model, batch)[0] for _ in range(3)) for model in models.values())
-        self.slow = quickest > SLOW_CALL_MS
-        self.calls = 1 if self.slow else int(np.clip(np.ceil(SAMPLE_MS / quickest), 3, MOST_CALLS))
+        quickest = {label: min(clock(model, batch)[0] for _ in range(3)) for label, model in models.items()}
+        self.slow = min(quickest.values()) > SLOW_CALL_MS
+        self.calls = {label: 1 if self.slow else calls_of_a_sample(ms) for label, ms in quickest.items()}
+        self.calls[CONTROL] = self.calls[BASELINE]
 
     def warm_up(self, least: int, limit_seconds: float) -> tuple[int, bool]:
         """Rounds until the medians of the last two windows agree; given up after four times `least` or the limit."""
@@ -212,13 +234,13 @@ class _Session:
             if self.rounds >= max(rounds, LEAST_ROUNDS) and self.rounds % 5 == 0 and self._precise():
                 return
 
-    def ratio(self, label: str) -> tuple[float, tuple[float, float]]:
-        """Time of `label` over the baseline's, from the rounds that left both undisturbed where there are enough."""
-        own, reference = self.samples[label], self.samples[BASELINE]
-        a, b = own.undisturbed_ms(), reference.undisturbed_ms()
+    def ratio(self, label: str, reference: str = BASELINE) -> Ratio:
+        """Time of `label` over `reference`'s, from the rounds that left both undisturbed where there are enough."""
+        own, other = self.samples[label], self.samples[reference]
+        a, b = own.undisturbed_ms(), other.undisturbed_ms()
         both = np.isfinite(a) & np.isfinite(b)
         if both.sum() < max(LEAST_ROUNDS, self.rounds // 3):
-            return median_ratio(own.all_ms(), reference.all_ms())
+            return median_ratio(own.all_ms(), other.all_ms())
         return median_ratio(a[both], b[both])
 
     def timing(self, label: str) -> Timing:
@@ -241,11 +263,11 @@ class _Session:
         return [str(label) for label in self.generator.permutation(list(self.models))]
 
     def _sample(self, label: str) -> tuple[np.ndarray, np.ndarray]:
-        """`calls` timed calls after an untimed one, which brings this model's weights back into the caches."""
+        """Timed calls after an untimed one, which brings this model's weights back into the caches."""
         model = self.models[label]
         if not self.slow:
             model(self.batch)
-        timed = np.array([self.clock(model, self.batch) for _ in range(self.calls)])
+        timed = np.array([self.clock(model, self.batch) for _ in range(self.calls[label])])
         return timed[:, 0], timed[:, 1] > DISTURBED * timed[:, 0]
 
     def _precise(self) -> bool:
