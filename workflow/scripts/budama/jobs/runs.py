@@ -198,8 +198,7 @@ def tried_files(*run: Any) -> list[str]:
 
 def tried_arguments(*run: Any) -> list[str]:
     """The arguments by which `finetune` takes them."""
-    found = labelled(tried(*run))
-    return ["--tried", *found] if found else []
+    return ["--tried", *found] if (found := labelled(tried(*run))) else []
 
 
 def models(scenario: str) -> list[str]:
@@ -208,11 +207,9 @@ def models(scenario: str) -> list[str]:
 
 
 def exported(scenario: str) -> dict[str, str]:
-    """Folders of a scenario's exports by VARIANT/seed-N, and of the original's as `baseline`; nothing where none are
-    asked for."""
-    if not find_scenario(scenario).export["formats"]:
-        return {}
-    return {"baseline": f"{SCENARIOS}/{scenario}/original/export", **fine_tuned(scenario, "export")}
+    """Folders of a scenario's exports by VARIANT/seed-N, and of the original's as `baseline`, where some are asked for."""
+    original = {"baseline": f"{SCENARIOS}/{scenario}/original/export"}
+    return original | fine_tuned(scenario, "export") if find_scenario(scenario).export["formats"] else {}
 
 
 def exported_files(scenario: str) -> list[str]:
@@ -236,10 +233,8 @@ def measured(scenario: str) -> dict[str, list[str]]:
 
 
 def products(scenarios: Iterable[str]) -> list[str]:
-    """All that scenarios are for: reports, tables, fine-tuned models, and exports of these.
-
-    What is between (pruned models, calibration, benchmark.json) may be removed once they are there.
-    """
+    """All that scenarios are for: reports, tables, fine-tuned models, and exports of these. What is between (pruned
+    models, calibration, benchmark.json) may be removed once they are there."""
     paths = [f"{REPORTS}/index.html"]
     for name in scenarios:
         paths += [f"{REPORTS}/{name}/ozet_rapor.{form}" for form in ("md", "html", "pdf")]
@@ -291,8 +286,7 @@ def exported_arguments(scenario: str) -> list[str]:
 
 def measured_arguments(scenario: str) -> list[str]:
     """The arguments by which `aggregate` takes what was measured."""
-    files = measured(scenario)
-    if not files:
+    if not (files := measured(scenario)):
         return []
     metrics, history = files["baseline"]
     return [
