@@ -207,7 +207,7 @@ def models(scenario: str) -> list[str]:
 
 
 def exported(scenario: str) -> dict[str, str]:
-    """Folders of a scenario's exports by VARIANT/seed-N, and of the original's as `baseline`, where some are asked for."""
+    """Folders of the exports by VARIANT/seed-N, the original's as `baseline`; none where none is asked for."""
     original = {"baseline": f"{SCENARIOS}/{scenario}/original/export"}
     return original | fine_tuned(scenario, "export") if find_scenario(scenario).export["formats"] else {}
 
