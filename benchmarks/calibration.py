@@ -1,4 +1,5 @@
-"""What calibration costs: all methods' statistics in one pass, against a plain forward and backward pass.
+"""What calibration costs: all methods' statistics in one pass, against a plain forward and backward pass; Gram matrices
+of what every layer reads, in a pass of their own; the algebra of compensation and of the sensitivity curves.
 
 Rival: the loop one would write for gradients alone, `model.eval(); cross_entropy(model(images), labels).backward()`,
 over the same images in the same memory format. Both sides take turns, in an order that alternates; the ratio is the
@@ -25,7 +26,8 @@ import torch
 from torch.nn import functional
 
 from budama.networks import models
-from budama.pruning import calibration
+from budama.pruning import calibration, compensation, curves, gram, pruner
+from budama.pruning.working_copy import Original, WorkingCopy
 
 CASES = {  # model, image shape, classes, batch size, batches
     "ResNet-20": (
@@ -49,12 +51,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     results = {name: measure(*CASES[name], args) for name in args.names or CASES}
-    print("| model | plain pass | calibration | ratio (least to most of the pairs) | memory; four times the images |")
-    print("|---|---|---|---|---|")
+    print(
+        "| model | plain pass | calibration | ratio (least to most of the pairs) | with Gram matrices | memory; four "
+        "times the images | compensation | curves |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for name, row in results.items():
         spread = f"{row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
         times = f"{row['plain_seconds']:.2f} s | {row['calibration_seconds']:.2f} s"
-        print(f"| {name} | {times} | {spread} | {row['memory_mib']:.0f}; {row['memory_growth_mib']:+.0f} MiB |")
+        memory_ = f"{row['memory_mib']:.0f}; {row['memory_growth_mib']:+.0f} MiB"
+        algebra = f"{row['compensation_seconds']:.1f} s | {row['curves_seconds']:.1f} s"
+        print(f"| {name} | {times} | {spread} | {row['ratio_with_gram']:.2f} | {memory_} | {algebra} |")
     print(f"{platform.machine()}, {args.threads} threads, {args.device}, torch {torch.__version__}")
     if args.output:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
@@ -73,21 +80,48 @@ def measure(description: dict, shape, classes: int, size: int, count: int, args)
         model.zero_grad()
         calibration.collect(model, batches, threshold=0.25, device=args.device)
 
-    times = {plain: [], calibrate: []}
+    whole = WorkingCopy(model, Original.of(model, shape, classes, ()))
+
+    def moments():
+        return gram.moments(whole.model, whole.groups, (x for x, _ in batches))
+
+    times = {plain: [], calibrate: [], moments: []}
     for pair in range(-1, args.pairs):  # the first pair warms up
-        for side in (plain, calibrate) if pair % 2 else (calibrate, plain):
+        for side in (plain, calibrate, moments) if pair % 2 else (moments, calibrate, plain):
             times[side].append(seconds(side, args.device))
     times = {side: values[1:] for side, values in times.items()}
     ratios = [ours / theirs for ours, theirs in zip(times[calibrate], times[plain])]
+    every = [one + other for one, other in zip(times[calibrate], times[moments])]
     few, many = (memory(description, shape, classes, size, count * times, args) for times in (1, 4))
     return {
         "plain_seconds": statistics.median(times[plain]),
         "calibration_seconds": statistics.median(times[calibrate]),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
+        "ratio_with_gram": statistics.median(ours / theirs for ours, theirs in zip(every, times[plain])),
+        "compensation_seconds": compensating(whole, shape, classes, batches, args),
+        "curves_seconds": emptying(model, shape, classes, batches, args),
         "memory_mib": few,
         "memory_growth_mib": many - few,
     }
+
+
+def compensating(whole: WorkingCopy, shape, classes: int, batches, args) -> float:
+    """Seconds of one compensation at half of the channels, passes over the images included."""
+    spent = []
+
+    def compensate(before, after, gone):
+        spent.append(seconds(lambda: compensation.compensate(before, after, batches, renewed=True), args.device))
+        return {"positions": gram.POSITIONS, "folded": [], "left": []}
+
+    pruner.prune(whole.model, shape, classes, "magnitude", {"ratio": 0.5}, compensate=compensate)
+    return spent[0]
+
+
+def emptying(model, shape, classes: int, batches, args) -> float:
+    """Seconds of all sensitivity curves, their pass included."""
+    found = calibration.collect(model, batches, threshold=0.25, device=args.device)
+    return seconds(lambda: curves.measure(model, shape, classes, batches, found), args.device)
 
 
 def memory(*case) -> float:

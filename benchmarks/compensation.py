@@ -4,7 +4,7 @@ Prunes a trained baseline by every method at several ratios, through the same fu
 prints a Markdown table of accuracies on the selection split (the test split is not looked at).
 
     snakemake --cores 2 results/baselines/digits_resnet/calibration.safetensors
-    python benchmarks/compensation.py results/baselines/digits_resnet [--ratios 0.3 0.5 0.7] [--ignore layer?.?.conv2]
+    python benchmarks/compensation.py results/baselines/digits_resnet [--ratios 0.3 0.5 0.7] [--how sequential]
 """
 
 import argparse
@@ -22,7 +22,7 @@ from budama.data.dataset import open_data
 from budama.measuring.evaluation import evaluate
 from budama.methods import METHODS
 from budama.networks import checkpoint
-from budama.pruning import calibration, compensation, criteria, gram, pruner
+from budama.pruning import calibration, compensation, criteria, gram, pruner, refitting
 from budama.settings import stages
 
 TRIED = [row.name for row in METHODS.values() if not row.new_weights and not row.unpruned]
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("baseline", type=Path, help="results/baselines/NAME with a finished baseline")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.3, 0.5, 0.7], help="shares of channels to remove")
     parser.add_argument("--methods", nargs="+", default=TRIED)
+    parser.add_argument("--how", choices=["one_pass", "sequential"], default="one_pass", help="as pruning.compensate")
     parser.add_argument("--ignore", nargs="*", default=[], help="layers that stay, as in pruning.ignore")
     parser.add_argument(
         "--seeds", type=int, default=3, help="of methods whose choice a seed decides; their mean counts"
@@ -72,14 +73,21 @@ class Runs:
         self.before, self.selection_images = outcome.accuracy_percent, outcome.images
 
     def of(self, method: str, ratio: float) -> tuple[float, float, float, int]:
-        """Mean accuracies in % as pruned, with BatchNorm re-estimated, and compensated; layers that stay, in sum."""
+        """Mean accuracies in % as pruned, with BatchNorm re-estimated, and compensated; layers that stay, in sum. What
+        merges is not compensated."""
         seeds = range(self.args.seeds if METHODS[method].seeded else 1)
         found = list(zip(*(self.once(method, ratio, seed) for seed in seeds)))
         return fmean(found[0]), fmean(found[1]), fmean(found[2]), sum(found[3])
 
     def once(self, method: str, ratio: float, seed: int) -> tuple[float, float, float, int]:
+        left = []
+
         def compensate(before, after, gone):
             told = compensation.compensate(before, after, self.images, renewed=True)
+            left.extend(told["left"])
+            if self.args.how == "sequential":
+                told["refitting"] = refitting.refit(self.model, gone.kept, after, self.images, renewed=True)
+                left.extend(told["refitting"]["left"])
             calibration.reestimate_batchnorm(after.model, self.images)
             return told
 
@@ -89,12 +97,12 @@ class Runs:
             compensate=compensate,
             moments=lambda copy: gram.moments(copy.model, copy.groups, (images for images, _ in self.images)),
         )  # fmt: skip
-        assert done.uncompensated is not None
-        plain = evaluate(done.uncompensated, self.selection).accuracy_percent
-        calibration.reestimate_batchnorm(done.uncompensated, self.images)
-        renewed = evaluate(done.uncompensated, self.selection).accuracy_percent
-        left = sum(len(told["left"]) for told in done.compensations)
-        return plain, renewed, evaluate(done.model, self.selection).accuracy_percent, left
+        cut = done.model if done.uncompensated is None else done.uncompensated
+        plain = evaluate(cut, self.selection).accuracy_percent
+        calibration.reestimate_batchnorm(cut, self.images)
+        renewed = evaluate(cut, self.selection).accuracy_percent
+        compensated = renewed if cut is done.model else evaluate(done.model, self.selection).accuracy_percent
+        return plain, renewed, compensated, len(left)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,20 @@ def test_a_channel_that_another_one_stands_for_costs_next_to_nothing():
     assert after["inner"][1] < 2 * RIDGE < before["inner"][1]
 
 
+def test_of_many_images_batches_spread_over_all_are_looked_at(monkeypatch):
+    monkeypatch.setattr(curves, "IMAGES", 40)
+    looked_at, spread = [], gram.moments
+
+    def moments(model, groups, batches):
+        looked_at.extend(batches)
+        return spread(model, groups, looked_at)
+
+    monkeypatch.setattr(gram, "moments", moments)
+    net, seen = small_nets.build("plain"), small_nets.batches(6, 16)
+    assert measured(net, seen)["images"] == 48
+    assert all(torch.equal(one, seen[2 * number][0]) for number, one in enumerate(looked_at))
+
+
 def test_a_wide_group_has_few_widths():
     net = nn.Sequential(nn.Conv2d(3, 100, 1), nn.ReLU(), nn.Flatten(), nn.Linear(6400, 5)).double()
     (one,) = measured(net)["curves"]
