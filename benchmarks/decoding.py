@@ -172,6 +172,16 @@ def generate(folder: Path, count: int) -> float:
     return statistics.mean(path.stat().st_size for path in folder.rglob("*.jpg")) / 1000
 
 
+def generate_many(folder: Path, count: int, different: int = 64) -> None:
+    """The same with some `different` pictures, each of them many times in files that differ by a comment."""
+    generate(folder, different)
+    pictures = [path.read_bytes() for path in sorted((folder / "train").rglob("*.jpg"))]
+    for number in range(different, count):
+        start, rest = pictures[number % different][:2], pictures[number % different][2:]
+        comment = b"\xff\xfe\x00\x0a%08d" % number  # marker, length, text
+        (folder / "train" / f"class{number % 2}" / f"{number}.jpg").write_bytes(start + comment + rest)
+
+
 def picture(rng: np.random.Generator) -> Image.Image:
     """Waves and grain, 500 × 375: as many bytes as a photograph."""
     y, x = np.mgrid[0:375, 0:500]

@@ -1,4 +1,4 @@
-"""ResNet-50 at 224 on one GPU: training, calibration, scoring, latency and rounded widths, as one JSON.
+"""ResNet-50 at 224 on one GPU: training, calibration, scoring and latency, as one JSON.
 
     python benchmarks/gpu.py [SECTION ...] [--output FILE] [--images 20480] [--workers N]
 
@@ -10,7 +10,7 @@ counts the gaps above a millisecond in which the GPU did nothing.
 `calibration`: all statistics of one pass, and the Gram matrices, against a plain forward and backward pass, float32.
 `scoring`: per-image results against a plain loop in inference mode, float32, on the GPU and from files.
 `latency`: the A/A control in runs of its own, and ResNet-50 pruned by 10, 20 and 50 % at multiples of 1, 8, 16, 32.
-`widths`: what `round_to: auto` would choose for those models, against what was measured on them.
+What `round_to: auto` would choose: `width_latency.py --device cuda --batch 64 --precision bfloat16`.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 import decoding
-import numpy as np
 import torch
 import torchvision
 from torch.nn import functional
@@ -36,16 +35,17 @@ from torch.nn import functional
 from budama.data.dataset import open_data
 from budama.data.manifest import build_manifest
 from budama.jobs import allocator
-from budama.measuring import latency, scoring, widths
+from budama.measuring import latency, scoring
 from budama.measuring.evaluation import evaluate
 from budama.networks import models
-from budama.pruning import calibration, gram, pruner, rounding
+from budama.pruning import calibration, gram, pruner
 from budama.pruning.working_copy import Original, WorkingCopy
 from budama.training import loop, steps
 
 RESNET50 = {"source": "torchvision", "name": "resnet50", "arguments": {}, "weights": None}
 SHAPE, CLASSES, BATCH, PAIRS, STEPS = (3, 224, 224), 1000, 256, 5, 20
 RATIOS, MULTIPLES = (0.1, 0.2, 0.5), (1, 8, 16, 32)
+LAYERWISE = {"scope": "layerwise", "match": "channels", "max_ratio": 0.95, "steps": 1}
 GAP_MS = 1.0
 SETTINGS = {
     "epochs": 4, "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4,
@@ -174,14 +174,9 @@ def _ratio(theirs: list[float], ours: list[float]) -> list[float]:
 
 
 def _jpegs(count: int):
-    """A data set of `count` JPEG files in two classes: some pictures, each many times with another comment."""
-    rng, root = np.random.default_rng(0), Path(tempfile.mkdtemp(dir="."))
-    decoding.generate(root, 64)
-    pictures = [path.read_bytes() for path in sorted((root / "train").rglob("*.jpg"))]
-    for number in range(len(pictures), count + BATCH):
-        comment = b"\xff\xfe\x00\x0a%08d" % number
-        path = root / "train" / f"class{number % 2}" / f"{number}.jpg"
-        path.write_bytes(pictures[rng.integers(len(pictures))][:2] + comment + pictures[number % len(pictures)][2:])
+    """A data set of `count` JPEG files and a batch to select by."""
+    root = Path(tempfile.mkdtemp(dir="."))
+    decoding.generate_many(root, count + BATCH)
     settings = {**decoding.SETTINGS, "root": str(root), "selection": BATCH}
     return open_data(build_manifest({"data": settings, "seed": 0}, threads=torch.get_num_threads()))
 
@@ -298,30 +293,11 @@ def _pruned(workers: int) -> dict:
 
 def _prune(ratio: float, unit: int):
     torch.set_num_threads(1)
-    settings = {
-        "ratio": ratio,
-        "round_to": unit,
-        "scope": "layerwise",
-        "match": "channels",
-        "max_ratio": 0.95,
-        "steps": 1,
-    }
+    settings = {**LAYERWISE, "ratio": ratio, "round_to": unit}
     return pruner.prune(models.build(RESNET50, CLASSES, SHAPE), SHAPE, CLASSES, "magnitude", settings).model
 
 
-def rounded(_args, found: dict) -> None:
-    for batch, precision in ((1, "float32"), (64, "bfloat16")):
-        measured = widths.measure(DEVICE, batch=batch, precision=precision)
-        found[f"{batch} {precision}"] = {
-            "round_to": rounding.recommended(measured, 64),
-            "aa": measured["aa"],
-            "ms": {width: one["ms"] for width, one in measured["widths"].items()},
-        }
-
-
-SECTIONS = {
-    "training": training, "calibration": calibrating, "scoring": scored, "latency": timed, "widths": rounded
-}  # fmt: skip
+SECTIONS = {"training": training, "calibration": calibrating, "scoring": scored, "latency": timed}
 
 
 if __name__ == "__main__":
