@@ -106,7 +106,7 @@ class TimeBudget(Budget):
         """The share to look for in the table, so that `target` is measured: by the copies that were timed so far."""
         known = sorted([(0.0, 0.0), *self.found, (self.table.most, self.table.most)])
         predicted = [one for one, _ in known]
-        measured = np.maximum.accumulate([other for _, other in known])
+        measured = time_table.rising(np.array([other for _, other in known]))
         return float(np.interp(target, measured, predicted))
 
     def _timed(self, copy: WorkingCopy, predicted: float, target: float, *, again: bool) -> TimeTrial:
@@ -114,7 +114,8 @@ class TimeBudget(Budget):
         several timings that hits by chance is none."""
         found: list[TimeTrial] = []
         for _ in range(2 if again else 1):
-            trial = _trial(self.stopwatch(copy.model, len(self.found) + len(found)), predicted, target)
+            before = [one["gone"] for one in found]
+            trial = _trial(self.stopwatch(copy.model, len(self.found) + len(found)), predicted, target, before)
             found.append(trial)
             log(f"time: {predicted:.4f} predicted to go, {trial['gone']:.4f} ± {trial['noise']:.4f} gone")
             if not trial["met"]:
@@ -180,20 +181,22 @@ def _check_made_for(unpruned: WorkingCopy, table: TimeTable) -> None:
         raise BudamaError(f"layer_times.json is of another model: it has {missing}, which this one has not")
 
 
-def _trial(run: latency.Run, predicted: float, target: float) -> TimeTrial:
-    """One timing of a pruned copy against the unpruned model."""
+def _trial(run: latency.Run, predicted: float, target: float, before: Sequence[float]) -> TimeTrial:
+    """One timing of a pruned copy against the unpruned model. It is as uncertain as its interval, its control and what
+    timings of the same copy `before` it gave say, whichever says most."""
     timing = run.timings["pruned"]
     if run.aa is None or timing.ratio is None or timing.ratio_interval is None:
         raise BudamaError(f"pruning.match latency: the pruned model cannot be timed here: {timing.error}")
     low, high = timing.ratio_interval
-    noise = max(time_table.noise(timing.ratio_interval), abs(run.aa.ratio - 1))
     gone = 1 - timing.ratio
+    apart = [abs(gone - other) / 2 for other in before]
+    noise = max(time_table.noise(timing.ratio_interval), abs(run.aa.ratio - 1), *apart)
     return {
         "predicted": predicted,
         "gone": gone,
         "interval": [1 - high, 1 - low],
         "noise": noise,
-        "met": abs(gone - target) <= max(noise, LEAST_TOLERANCE),
+        "met": abs(gone - target) <= min(max(noise, LEAST_TOLERANCE), MOST_TOLERANCE),
         "aa": {"ratio": run.aa.ratio, "interval": list(run.aa.interval)},
         "threads": run.threads,
     }

@@ -96,14 +96,20 @@ class _Layer:
 
 
 def _curve(ms: Mapping[str, float] | None) -> np.ndarray | None:
-    """`[widest + 1]`: the time at every width. Where measured times fall with the width, halfway between the least
-    curve above and the greatest below that do not."""
+    """`[widest + 1]`: the time at every width."""
     if not ms:
         return None
     points = sorted((int(width), time) for width, time in ms.items())
     widths, times = np.array([width for width, _ in points]), np.array([time for _, time in points])
-    rising = (np.maximum.accumulate(times) + np.minimum.accumulate(times[::-1])[::-1]) / 2
-    return np.interp(np.arange(widths[-1] + 1), widths, rising)
+    return np.interp(np.arange(widths[-1] + 1), widths, rising(times))
+
+
+def rising(values: np.ndarray) -> np.ndarray:
+    """Values that never fall, near to these: halfway between the least curve above and the greatest below that do not.
+
+    What was measured falls here and there by chance.
+    """
+    return (np.maximum.accumulate(values) + np.minimum.accumulate(values[::-1])[::-1]) / 2
 
 
 def noise(interval: Sequence[float], around: float | None = None) -> float:
