@@ -52,7 +52,7 @@ def test_empty_section_has_its_defaults(folder):
     Path("config/scenarios/s.yaml").write_text(SCENARIO + "benchmark:\nreport:\n")
     scenario = stages.load_scenario("config/scenarios/s.yaml")
     assert scenario.benchmark["rounds"] == 30
-    assert scenario.report == {"language": "tr", "decimal": None, "compare_with": []}
+    assert scenario.report == {"language": "tr", "decimal": None, "latency_limit_ms": None, "compare_with": []}
 
 
 def test_changed_file_is_read_anew(folder):

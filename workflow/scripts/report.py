@@ -30,7 +30,7 @@ def main() -> None:
     if not results.rows:
         raise BudamaError(f"{args.results}: no variant of {results.scenario} was measured; there is nothing to report")
     results.content["warnings"] += _left_over(results, Path(args.results).parent)
-    written = render.write(outline.build(results, others), language, args.output_dir)
+    written = render.write(outline.build(results, others, settings.get("latency_limit_ms")), language, args.output_dir)
     for path in written:
         log(f"wrote {path}")
 

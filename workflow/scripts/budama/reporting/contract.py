@@ -12,7 +12,8 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from budama.reporting.row import Baseline, Control, Fate, Interval, Onnx, Row, Seed, Timing, Unavailable
+from budama.reporting.row import Baseline, Fate, Row, Seed, Timing, Unavailable
+from budama.reporting.shipped import Control, Interval, Onnx
 from budama.significance.claims import AgainstOriginal, AgainstRandom, Comparison, Group
 
 
@@ -145,7 +146,14 @@ class Content(TypedDict):
 
 _CLAIM = dict.fromkeys(("interval", "distinguishable", "of", "seeds"))
 _BEYOND = dict.fromkeys(("balanced_accuracy_percent", "trust", "answers", "corruptions", "confused", "confusion"))
-_ROW = {"accuracy_interval_over": None, "learning_rates": None, "unpruned_layers": None, "time": None, **_BEYOND}
+_ROW = {
+    "deployments": None,
+    "accuracy_interval_over": None,
+    "learning_rates": None,
+    "unpruned_layers": None,
+    "time": None,
+    **_BEYOND,
+}
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": [], "against_unpruned": [], "unpruned": None, "sensitivity": []},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, TypedDict
 
-from budama.reporting.row import Baseline, Interval, Row
+from budama.reporting.row import Baseline, Row
+from budama.reporting.shipped import Interval
 from budama.reporting.view import Results
 
 Kind = Literal["measured", "recorded", "published"]

@@ -15,6 +15,7 @@ from budama.reporting.sections import (
     configuration,
     confusion,
     corruptions,
+    deployment,
     observations,
     rates,
     scenarios,
@@ -26,9 +27,9 @@ from budama.reporting.sections import (
 from budama.reporting.view import Results
 
 
-def build(results: Results, others: list[Results]) -> Document:
+def build(results: Results, others: list[Results], latency_limit_ms: float | None = None) -> Document:
     """The whole report in the reference report's order, then what lies beneath it. `others` are compared with, in
-    order."""
+    order. `latency_limit_ms`: below which the most accurate model is asked for."""
     say, every = results.language.say, [results, *others]
     if len({one.name for one in every}) < len(every):
         for one in every:
@@ -42,6 +43,7 @@ def build(results: Results, others: list[Results]) -> Document:
         *sensitivity.sections(results),
         *rates.sections(results),
         *speed.sections(results),
+        *deployment.sections(results, latency_limit_ms),
         *classes.sections(results),
         *confusion.sections(results),
         *beyond.sections(results),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from budama.reporting.contract import Content
-    from budama.reporting.row import Baseline, Latency, Onnx, Row, Timing
+    from budama.reporting.row import Baseline, Latency, Row, Timing
+    from budama.reporting.shipped import Onnx
 
 
 def settle(content: Content) -> None:

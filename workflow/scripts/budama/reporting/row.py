@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Required, TypedDict
+from typing import Literal, TypedDict
 
 from budama.reporting.matched_time import Matched
+from budama.reporting.shipped import Deployment, Interval, Onnx
 from budama.significance.claims import EachModel
-
-Interval = list[float]  # low and high end; of 95 % where nothing else is said
 
 
 class Seed(TypedDict):
@@ -70,75 +69,6 @@ class Timing(TypedDict):
     images_per_second: float | None
     undisturbed_percent: float | None
     error: str | None
-
-
-class Control(TypedDict):
-    """A copy of the baseline timed against the baseline."""
-
-    ratio: float
-    interval: Interval
-    within: bool
-
-
-class OnnxLatency(TypedDict):
-    """`ratio` is ONNX Runtime's time over PyTorch's."""
-
-    batch_size: int
-    threads: int
-    pytorch_ms: float
-    onnx_ms: float
-    ratio: float
-    ratio_interval: Interval | None
-    aa: Control | None
-    rounds: int
-
-
-class Attempt(TypedDict):
-    """A way of quantising that was tried, and its accuracy on the selection images; `error` where it gave no model."""
-
-    name: str
-    accuracy_percent: float | None
-    error: str | None
-
-
-class Precision(TypedDict, total=False):
-    """A float16 or int8 file and what it does on the selection images; where there is none, `reason` and `attempts`.
-
-    `kept`, `attempts`, `layers_…` (that multiply by weights, by the arithmetic they are done in) and how ranges were
-    found are int8's.
-    """
-
-    status: Required[Literal["ok", "unavailable"]]
-    reason: Required[str | None]
-    file: str
-    size_mib: float
-    images: int
-    top1_equal: int
-    max_logit_difference: float
-    largest_logit: float
-    accuracy_percent: float
-    float32_accuracy_percent: float
-    kept: str
-    attempts: list[Attempt]
-    layers_int8: int
-    layers_float32: int
-    ranges: str
-    symmetric: bool
-    calibration_images: int
-
-
-class Onnx(TypedDict):
-    """How well an exported model agrees with PyTorch's."""
-
-    file: str
-    exporter: str
-    size_mib: float
-    images: int
-    top1_equal: int
-    max_logit_difference: float
-    largest_logit: float
-    latency: OnnxLatency
-    precisions: dict[str, Precision]
 
 
 class Layer(TypedDict):
@@ -269,6 +199,7 @@ class _Measured(TypedDict):
     peak_memory_mib: float | None
     energy_mj_per_image: float | None
     onnx: Onnx | None
+    deployments: list[Deployment] | None
     layers: list[Layer] | None
     unpruned_layers: list[Whole] | None
     history: list[Curve] | None

@@ -7,7 +7,8 @@ from budama import methods
 from budama.methods import ORIGINAL_FT
 from budama.reporting.document import Cell, Column, Table, TableRow
 from budama.reporting.inline import Inline, data, to_plain
-from budama.reporting.row import Baseline, Latency, OnnxLatency, Row, Throughput, Timing
+from budama.reporting.row import Baseline, Latency, Row, Throughput, Timing
+from budama.reporting.shipped import OnnxLatency
 from budama.reporting.view import Results
 
 Extra = Literal["peak_memory_mib", "energy_mj_per_image"]

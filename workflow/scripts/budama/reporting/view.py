@@ -13,7 +13,8 @@ from budama.reporting import contract, paired
 from budama.reporting.contract import AgainstOriginal, Comparison, Content
 from budama.reporting.inline import Inline
 from budama.reporting.language import Language
-from budama.reporting.row import Baseline, Control, Row, Unavailable
+from budama.reporting.row import Baseline, Row, Unavailable
+from budama.reporting.shipped import Control
 from budama.significance.claims import Claim
 
 Cost = Literal["size_mib", "gmacs", "parameters"]

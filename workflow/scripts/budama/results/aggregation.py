@@ -9,7 +9,7 @@ import numpy as np
 from budama.methods import METHODS
 from budama.networks import titles
 from budama.reporting import paired
-from budama.results import beyond, distinct, model_rows, warnings
+from budama.results import beyond, deployments, distinct, model_rows, warnings
 from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
@@ -36,6 +36,8 @@ def aggregate(measured: Measured) -> Content:
     against_original = differences.to_original([*candidates, *control], original)
     _add_intervals([*rows, *([unpruned] if unpruned else [])], [*candidates, *control], against_original)
     beyond.add_claims(measured, every)
+    labels = [[label_of(row["variant"], seed) for seed in distinct.seeds(measured, row["variant"])] for row in every]
+    deployments.settle(measured, [baseline, *every], [["baseline"], *labels])
     environment = {**benchmark["environment"], "threads": benchmark["threads"], **benchmark["clocks"]}
     content: Content = {
         "scenario": settings["scenario"],

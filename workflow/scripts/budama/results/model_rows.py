@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from budama.results import beyond, distinct, rates
+from budama.results import beyond, deployments, distinct, rates
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured
 from budama.results.rows import change_percent, empty_row, mean
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from budama.reporting.matched_time import Matched
-    from budama.reporting.row import Baseline, Curve, Onnx, Row, Seed, Unavailable
+    from budama.reporting.row import Baseline, Curve, Row, Seed, Unavailable
+    from budama.reporting.shipped import Onnx
     from budama.results.contracts import Benchmarked, Pruned
 
     Stage = Literal["as_pruned_percent", "reestimated_percent", "compensated_percent", "finetuned_percent"]
@@ -55,6 +56,7 @@ def of_baseline(measured: Measured) -> Baseline:
         **_cost(own, None),
         **_speed(own),
         "onnx": _onnx(measured, "baseline"),
+        "deployments": deployments.of(measured, ["baseline"]),
         "history": _history({metrics["seed"]: measured.baseline_history}),
         "per_class_accuracy_percent": _per_class(hits, measured),
         **beyond.of_baseline(measured),
@@ -94,6 +96,7 @@ def of_variant(measured: Measured, variant: Mapping, baseline: Baseline) -> Row 
         **_speed(own),
         "time": _matched(pruning),
         "onnx": _onnx(measured, first),
+        "deployments": deployments.of(measured, [label_of(name, seed) for seed in seeds]),
         "layers": pruning["layers"],
         "learning_rates": rates.of_variant(measured, name),
         "unpruned_layers": pruning.get("unpruned_layers"),
