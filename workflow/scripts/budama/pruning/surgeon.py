@@ -46,20 +46,20 @@ class Reading:
             self.inverse[at, at] = 1  # row and column are 0: it is out of what is left
 
     def remove_together(self, roots: Tensor) -> float:
-        """The same for several root channels at once, and what they cost together: tr(W_Rᵀ (H⁻¹[R,R])⁻¹ W_R)."""
+        """The same for several root channels at once, and what they cost together: tr(W_Rᵀ (H⁻¹[R,R])⁻¹ W_R). Weights
+        and inverse keep the channels that are left alone."""
         gone = torch.isin(self.roots, roots) & self.left
         if not gone.any():
             return 0.0
-        columns = self.inverse[:, gone]
-        solved = torch.linalg.solve(columns[gone], torch.cat([self.weights[gone], columns.T], 1))
-        weights, rows = solved.split([self.weights.shape[1], len(columns)], 1)
-        cost = float((self.weights[gone] * weights).sum())
-        self.weights -= columns @ weights
-        self.inverse -= columns @ rows
-        at = gone.nonzero().flatten()
-        self.weights[at], self.left[at] = 0, False
-        self.inverse[at], self.inverse[:, at] = 0, 0
-        self.inverse[at, at] = 1
+        stay = self.left & ~gone
+        columns, rows = self.inverse[stay][:, gone], self.inverse[gone][:, stay]
+        weights = self.weights[gone]
+        solved = torch.linalg.solve(self.inverse[gone][:, gone], torch.cat([weights, rows], 1))
+        new, less = solved.split([weights.shape[1], rows.shape[1]], 1)
+        cost = float((weights * new).sum())
+        self.weights = self.weights[stay].addmm_(columns, new, alpha=-1)
+        self.inverse = self.inverse[stay][:, stay].addmm_(columns, less, alpha=-1)
+        self.roots, self.left = self.roots[stay], self.left[stay]
         return max(cost, 0.0)
 
 
