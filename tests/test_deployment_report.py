@@ -1,9 +1,11 @@
 """The section of forms: one table, sentences that are true when int8 is slower, and the file to take."""
 
+import json
+
 import numpy as np
 import pytest
 from invented_run import TEST, answers_of_test, drawn, measured
-from reports import single
+from reports import ROOT, from_record, single
 
 from budama.reporting import outline, render
 from budama.reporting.language import Language
@@ -164,3 +166,22 @@ def test_rows_have_forms_with_what_they_lose_against_their_own_float32_image_by_
         row["size_mib"],
         row["size_mib"] / results["baseline"]["size_mib"],
     )
+
+
+@pytest.mark.parametrize(("name", "samples"), [("ts7", "5,000"), ("ts9", "5,000")])
+def test_recorded_precisions_are_shown_number_by_number_and_the_report_says_how_they_were_timed(name, samples):
+    record = json.loads((ROOT / f"config/scenarios/recorded/{name}.json").read_text(encoding="utf-8"))
+    text = said(from_record(name))
+    own = section(text)
+    rows = [record["baseline"], *record["methods"].values()]
+    asked = [one for row in rows for one in (row, row["precisions"]["float16"])]
+    lines = [line for line in own.splitlines() if line.startswith("| **")]
+    assert len(lines) == len(asked) == 10
+    for line, one in zip(lines, asked, strict=True):
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[3:6] == [f"{one['size_mib']:.2f}", f"{one['accuracy_percent']:.2f}", f"{one['latency_ms']:.3f}"]
+    for row in rows:
+        assert f"{row['parameters']:,}" in text
+    assert f"{samples} test görüntüsünde" in own
+    assert "eşzamanlanmadan" in own
+    assert "- En hızlı" not in own, "times that cannot be compared recommend nothing"

@@ -7,6 +7,7 @@ from typing import Any, cast
 from budama.methods import METHODS
 from budama.reporting.contract import Content, Dataset, Finetune, Pruning
 from budama.reporting.row import Baseline, Row
+from budama.reporting.shipped import Deployment
 from budama.results.rows import change_percent, empty_row
 from budama.significance import differences
 from budama.significance.differences import Candidate
@@ -103,4 +104,25 @@ def _row(
         "gmacs": record["gmacs"],
         "gmacs_change_percent": change_percent(record["gmacs"], baseline["gmacs"] if baseline else None),
         "latency_ms": record["latency_ms"],
+        "deployments": _forms(record, before),
     }
+
+
+def _forms(record: dict[str, Any], before: float | None) -> list[Deployment] | None:
+    """The model in float32 and in the other number formats; `before` is the original's accuracy."""
+    if not record.get("precisions"):
+        return None
+    found = []
+    for precision, one in {"float32": record, **record["precisions"]}.items():
+        accuracy = one["accuracy_percent"]
+        told = {
+            "runtime": "pytorch",
+            "precision": precision,
+            "status": "ok",
+            "accuracy_percent": accuracy,
+            "change_points": accuracy - (record["accuracy_percent"] if before is None else before),
+            "seeds": 1,
+            **{key: one.get(key) for key in ("size_mib", "latency_ms")},
+        }
+        found.append(cast(Deployment, {**dict.fromkeys(Deployment.__annotations__), **told}))
+    return found

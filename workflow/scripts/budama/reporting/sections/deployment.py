@@ -70,6 +70,7 @@ def _table(results: Results, every: list[Shipped]) -> Table:
     say, language = results.language.say, results.language
     unit = results.size_unit
     keys = ("form", "size", "accuracy", "loss", "latency", "pytorch", "runtime", "images", "memory")
+    milliseconds = (lambda value: language.number(value, 3)) if results.recorded else language.milliseconds
     shown: list[list[Cell]] = []
     for one in every:
         form, claim = one.form, one.form["against_float32"]
@@ -89,7 +90,7 @@ def _table(results: Results, every: list[Shipped]) -> Table:
             _cell(form["size_mib"], lambda value: results.size(value, False), form["size_ratio"], language),
             Cell(data(language.number(form["accuracy_percent"] or 0)), margin, form["accuracy_percent"]),
             Cell(loss, sort=claim["change_points"]) if loss and claim else Cell(Inline("-")),
-            _cell(form["latency_ms"], language.milliseconds),
+            _cell(form["latency_ms"], milliseconds),
             _ratio(results, form["latency_ratio"], form["latency_ratio_interval"]),
             _ratio(results, form["runtime_ratio"], form["runtime_ratio_interval"]),
             _cell(form["images_per_second"], lambda value: language.number(value, 0)),
