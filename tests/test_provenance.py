@@ -122,6 +122,12 @@ def test_the_versions_that_decide_pruning_are_in_its_spec():
     assert "tqdm" not in found
 
 
+def test_packages_that_one_method_needs_decide_no_other():
+    wanda, fold = (json.loads(provenance.spec("prune", {"method": name})) for name in ("wanda", "fold"))
+    assert set(fold["packages"]) - set(wanda["packages"]) == {"scikit-learn", "scipy"}
+    assert fold["code"] != wanda["code"]
+
+
 def test_the_version_of_a_package_that_is_not_installed_is_the_locked_one(monkeypatch):
     monkeypatch.setattr(provenance.metadata, "version", _nothing_is_installed)
     provenance.version.cache_clear()

@@ -210,8 +210,8 @@ def test_a_multiple_that_is_looked_for_does_not_go_with_time():
 
 
 def test_code_that_matches_time_makes_stale_what_matches_time_alone():
-    assert code_digest.unneeded({"match": "macs"}) == ("budama.pruning.by_time",)
-    assert code_digest.unneeded({"match": "latency"}) == ()
+    assert "budama.pruning.by_time" in code_digest.unneeded({"match": "macs"})
+    assert "budama.pruning.by_time" not in code_digest.unneeded({"match": "latency"})
     timed, plain = (
         code_digest.modules("prune", (*code_digest.OUTSIDE, *out)) for out in ((), ("budama.pruning.by_time",))
     )

@@ -143,7 +143,7 @@ TABLE = [
     ("every source touched", touch("workflow/**/*", "Snakefile", "config/**/*", "profiles/**/*"), NOTHING),
     # versions
     ("another torch", install("torch", "9.9"), EVERYTHING - {"dataset"}),
-    ("another torch-pruning", install("torch-pruning", "9.9"), PRUNE),
+    ("another torch-pruning", install("torch-pruning", "9.9"), CALIBRATE),
     ("another scipy", install("scipy", "9.9"), BENCHMARK | ELSEWHERE),
     ("another typst", install("typst", "9.9"), REPORTS),
     ("another tqdm", install("tqdm", "9.9"), NOTHING),

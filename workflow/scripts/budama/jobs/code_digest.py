@@ -31,7 +31,10 @@ OUTSIDE = (
     "budama.settings.stages",
 )
 # Modules that a stage needs for one value of a setting alone; with another, they decide nothing.
-FOR_ONE_VALUE = {"budama.pruning.by_time": ("match", "latency")}
+FOR_ONE_VALUE = {
+    "budama.pruning.by_time": ("match", "latency"),
+    "budama.pruning.merging": ("method", "fold"),
+}
 
 
 def unneeded(settings: Mapping) -> tuple[str, ...]:

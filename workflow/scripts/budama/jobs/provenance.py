@@ -35,15 +35,17 @@ def spec(stage: str, settings: dict, facts: dict | None = None) -> str:
     `settings` as `stages.stage_settings` gives them; `code` is a digest of the stage's script and of what it imports;
     `packages` the versions that decide its numbers; `facts` digests of the user's own files (`user_files.facts`).
     """
-    code = code_digest.digest(stage, code_digest.unneeded(settings))
-    value = {"settings": settings, "code": code, "packages": packages(stage), **(facts or {})}
+    unneeded = code_digest.unneeded(settings)
+    code = code_digest.digest(stage, unneeded)
+    value = {"settings": settings, "code": code, "packages": packages(stage, unneeded), **(facts or {})}
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @cache
-def packages(stage: str) -> dict[str, str]:
-    """The versions of the packages that decide a stage's numbers, by distribution."""
-    names = sorted(distribution(name) for name in code_digest.packages(stage) if name not in DECIDE_NOTHING)
+def packages(stage: str, unneeded: tuple[str, ...] = ()) -> dict[str, str]:
+    """The versions of the packages that decide a stage's numbers, by distribution; `unneeded` modules import none."""
+    found = code_digest.packages(stage, (*code_digest.OUTSIDE, *unneeded))
+    names = sorted(distribution(name) for name in found if name not in DECIDE_NOTHING)
     return {name: version(name) for name in names}
 
 
