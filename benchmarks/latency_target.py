@@ -42,26 +42,28 @@ def main() -> None:
         print(json.dumps({"prune": prune, "check": check}[args.one[0]](args, Path(args.one[1]))))
         return
     print(HEAD, flush=True)
-    met = total = 0
+    found: list[bool | None] = []
     for name in args.models:
         for threads in args.threads:
             for target in args.targets:
                 for run in range(1, args.runs + 1):
                     line, near = one_run(args, name, threads, target, run)
                     print(line, flush=True)
-                    met, total = met + near, total + 1
-    print(f"\n{met} of {total} runs within {100 * POINTS:g} points when measured anew")
+                    found.append(near)
+    refused = found.count(None)
+    told = f"within {100 * POINTS:g} points when measured anew; {refused} refused as out of reach or within the noise"
+    print(f"\n{found.count(True)} of {len(found) - refused} runs {told}")
 
 
-def one_run(args, name: str, threads: int, target: float, run: int) -> tuple[str, bool]:
-    """A line of the table, and whether the target was met."""
+def one_run(args, name: str, threads: int, target: float, run: int) -> tuple[str, bool | None]:
+    """A line of the table, and whether the target was met; None where it was refused."""
     start = time.monotonic()
     head = f"| {name} | {threads} | {100 * target:.0f} % | {run} |"
     with tempfile.TemporaryDirectory() as folder:
         found = [in_fresh_process(args, step, folder, name, threads, target) for step in ("prune", "check")]
     refused = next((one["refused"] for one in found if "refused" in one), None)
     if refused:
-        return f"{head} {refused} | | | | | {time.monotonic() - start:.0f} |", False
+        return f"{head} {refused} | | | | | {time.monotonic() - start:.0f} |", None
     told, anew = found
     low, high = anew["interval"]
     cells = [

@@ -35,7 +35,7 @@ TORCHVISION = {
     "vgg16_bn": 64, "densenet121": 64, "mobilenet_v2": 64, "mobilenet_v3_small": 64, "mobilenet_v3_large": 64,
     "efficientnet_b0": 64, "efficientnet_b4": 96, "regnet_x_400mf": 64, "regnet_y_400mf": 64,
     "shufflenet_v2_x1_0": 64, "squeezenet1_1": 64, "googlenet": 64, "inception_v3": 96, "convnext_tiny": 64,
-    "vit_b_16": 64, "swin_t": 64, "swin_v2_t": 64,
+    "vit_b_16": 64, "swin_t": 64, "swin_v2_t": 64, "vgg11_bn": 64, "mnasnet1_0": 64,
 }  # fmt: skip
 TIMM = {
     "resnet50": 64, "seresnet50": 64, "resnest14d": 64, "repvgg_a0": 64, "mobilenetv3_large_100": 64,
@@ -43,6 +43,8 @@ TIMM = {
     "convnext_atto": 64, "convnextv2_atto": 64, "ghostnet_100": 64, "dla34": 64, "hrnet_w18_small": 64,
     "mobilevit_s": 64, "vit_tiny_patch16_224": 64, "deit_tiny_patch16_224": 64, "deit3_small_patch16_224": 64,
     "swin_tiny_patch4_window7_224": 224, "cspdarknet53": 64,
+    "resnet10t": 64, "resnet14t": 64, "lcnet_100": 64, "mobilenetv2_100": 64, "mnasnet_100": 64, "fbnetc_100": 64,
+    "spnasnet_100": 64, "tinynet_e": 64, "hardcorenas_a": 64, "resnet26d": 64,
 }  # fmt: skip
 # By name only: the dependency graph takes minutes over these, or does not follow them.
 SLOW = {
