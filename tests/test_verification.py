@@ -1,11 +1,13 @@
 """The gate of equivalence looks at models with free parameters and normalisations, too."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from budama.errors import BudamaError
-from budama.pruning import pruner
+from budama.pruning import pruner, working_copy
 
 
 class Wired(nn.Module):
@@ -82,3 +84,40 @@ def test_exactly_dead_channels_change_nothing(free):
     assert found.model.second.out_channels == 8
     with torch.no_grad():
         assert torch.allclose(found.model(images), model(images), atol=1e-5)
+
+
+class Deep(nn.Module):
+    """Sixteen convolutions, of which some hand their channels on in another order."""
+
+    def __init__(self, shuffling):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(8 if number else 1, 8, 3, padding=1) for number in range(16))
+        self.head, self.shuffling = nn.Linear(8, 10), shuffling
+
+    def forward(self, x):
+        for number, layer in enumerate(self.layers):
+            x = layer(x).relu()
+            x = x.roll(3, 1) if number in self.shuffling else x
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(("shuffling", "most"), [((), 1), ((10,), 11), ((2, 9, 14), 25)])
+def test_what_stands_in_the_way_is_found_by_halves(shuffling, most, monkeypatch):
+    trials = []
+    verified = working_copy.WorkingCopy._verified_without
+    monkeypatch.setattr(
+        working_copy.WorkingCopy, "_verified_without", lambda *given: trials.append(given) or verified(*given)
+    )
+    if not shuffling:
+        assert pruned(Deep(shuffling)).achieved["channels"] == 0.5
+    else:
+        names = ", ".join(f"layers.{number}" for number in shuffling)
+        with pytest.raises(BudamaError, match=rf"^{re.escape(names)} cannot be pruned: .* pruning.ignore: \[{names}\]"):
+            pruned(Deep(shuffling))
+    assert len(trials) <= most
+
+
+def test_of_many_that_stand_in_the_way_some_are_named():
+    names = ", ".join(f"layers.{number}" for number in range(working_copy.MOST_BLAMED))
+    with pytest.raises(BudamaError, match=rf"^{re.escape(names)} cannot be pruned \(others may follow\): "):
+        pruned(Deep(range(16)))

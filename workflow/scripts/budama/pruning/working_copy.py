@@ -18,6 +18,8 @@ from budama.networks import models, modes, outputs
 from budama.pruning import attention, channels, prunability, selection, verification
 from budama.pruning.dependency import Graph
 
+MOST_BLAMED = 8  # groups that are named as those which cannot be pruned; to find each takes several trials
+
 
 @dataclass(frozen=True)
 class Original:
@@ -167,19 +169,39 @@ class WorkingCopy:
 
     def _blame(self, error: Exception, removals: Sequence[selection.Removal]) -> NoReturn:
         """Find the groups that cannot be pruned even on their own, and name them."""
-        culprits, touched = [], {self.groups[removal.group].name for removal in removals}
-        for index, group in enumerate(self.groups):
-            one = selection.Removal(index, group.at([0]), 0.0)
-            asked = [removal for removal in removals if removal.group == index]
-            if not all(self._works_without(alone) for alone in ([one], asked) if alone):
-                culprits.append(group.name)
+        touched = {self.groups[removal.group].name for removal in removals}
+        culprits = self._culprits(removals)
         if not culprits and not isinstance(error, verification.Different):
             raise BudamaError(f"the pruned model does not work: {' '.join(str(error).split())[:300]}") from error
         named = ", ".join(culprits or [group.name for group in self.groups if group.name in touched])
+        which = " (others may follow)" if len(culprits) == MOST_BLAMED else "" if culprits else " together"
         raise BudamaError(
-            f"{named} cannot be pruned{'' if culprits else ' together'}: the channels pass through an operation that "
-            f"the dependency graph does not follow; leave them out with pruning.ignore: [{named}]"
+            f"{named} cannot be pruned{which}: the channels pass through an operation that the dependency graph does "
+            f"not follow; leave them out with pruning.ignore: [{named}]"
         ) from error
+
+    def _culprits(self, removals: Sequence[selection.Removal]) -> list[str]:
+        """Up to MOST_BLAMED groups that cannot lose their first channel, or what was asked for.
+
+        Groups that can be pruned at once can be pruned alone; those that cannot are halved until one is left.
+        """
+        found: list[int] = []
+
+        def look(by_group: list[list[selection.Removal]]) -> None:
+            if not by_group or len(found) == MOST_BLAMED or self._works_without([r for own in by_group for r in own]):
+                return
+            if len(by_group) == 1:
+                found.append(by_group[0][0].group)
+                return
+            middle = len(by_group) // 2
+            look(by_group[:middle])
+            look(by_group[middle:])
+
+        look([[selection.Removal(index, group.at([0]), 0.0)] for index, group in enumerate(self.groups)])
+        rest = [index for index in range(len(self.groups)) if index not in found]
+        asked = [[removal for removal in removals if removal.group == index] for index in rest]
+        look([own for own in asked if own])
+        return [self.groups[index].name for index in sorted(found)]
 
     def _works_without(self, removals: Sequence[selection.Removal]) -> bool:
         try:
