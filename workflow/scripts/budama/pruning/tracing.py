@@ -68,16 +68,24 @@ def split_in_three(graph: library.DependencyGraph, layers: Iterable[nn.Module]) 
 
 @contextmanager
 def _limits(widest: int) -> Iterator[None]:
-    """Groups that the library makes meanwhile count what is put into them."""
+    """Groups that the library makes meanwhile count what is put into them, and know at once what they have.
+
+    The library looks through a whole group for each step of its search: minutes, where shortcuts join parts of layers.
+    """
 
     class Limited(library.Group):
         def __init__(self) -> None:
             super().__init__()
             self.indices = 0
             self.counted: set[int] = set()
+            self.known: set[tuple] = set()
+
+        def has_pruning_op(self, dep: Any, idxs: Any) -> bool:
+            return (dep.target, dep.handler, tuple(idxs)) in self.known
 
         def add_dep(self, dep: Any, idxs: Any) -> None:
             super().add_dep(dep, idxs)
+            self.known.add((dep.target, dep.handler, tuple(idxs)))
             if id(idxs) not in self.counted:  # operations that move no channel hand on the same list
                 self.counted.add(id(idxs))
                 self.indices += len(idxs)
