@@ -40,7 +40,7 @@ BAD_SCENARIOS = [
     ({"pruning.ration": 0.1}, "pruning.ration is not a known key; did you mean pruning.ratio?"),
     ({"ratio": 0.1}, "ratio is not a known key; did you mean pruning.ratio?"),
     ({"Seeds": [1]}, "Seeds is not a known key; did you mean seeds?"),
-    ({"report.xyz": 1}, "report.xyz is not a known key; known are language, decimal, compare_with"),
+    ({"report.xyz": 1}, "report.xyz is not a known key; known are language, decimal, latency_limit_ms, compare_with"),
     (
         {"pruning.methods": ["wandaa"]},
         f"pruning.methods[0] is wandaa; it must be one of {', '.join(METHODS)} (did you mean wanda?)",

@@ -28,6 +28,8 @@ STAGES = {
 }
 # What torch.onnx imports to export a model.
 UNSEEN = {"export": frozenset({"onnx", "onnxscript"})}
+# What is used where a user has installed it.
+OPTIONAL = frozenset({"openvino"})
 HEADER = "# {stages}. Generated from requirements.lock by `make envs`; a test compares them.\n"
 
 
@@ -52,7 +54,7 @@ def imported(stage: str) -> frozenset[str]:
         code_digest.packages(stage, leave_out=("budama.jobs.command_line",))
         | code_digest.packages("budama/settings/stages", leave_out=())
         | UNSEEN.get(stage, frozenset())
-    )
+    ) - OPTIONAL
 
 
 def _environment(stages: tuple[str, ...]) -> str:
