@@ -14,6 +14,7 @@ from budama.significance.differences import (
     rank,
     to_original,
 )
+from budama.significance.models import Paired
 
 TS3 = {"coverage": 72.13, "wanda": 74.50, "magnitude": 75.55, "taylor": 75.54}
 
@@ -217,3 +218,30 @@ def test_intervals_cover_the_truth_about_95_times_in_100():
         low, high = intervals.accuracy_percent(one, [one])
         covered += low <= 80 <= high
     assert covered >= 184
+
+
+# An interval of two models --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "images", "expected"),
+    [
+        (42, 0, 359, (0.0877, 0.1544)),  # the 42 are as much chance as that all of them are a's
+        (0, 42, 359, (-0.1544, -0.0877)),
+        (10, 0, 10, (0.4449, 1.0)),  # 2n / (n + z²) - 1, in closed form
+        (0, 0, 300, (-0.00999, 0.00999)),  # -log(0.05) / n
+    ],
+)
+def test_the_interval_of_two_models_is_that_of_the_score_test(only_a, only_b, images, expected):
+    assert Paired(only_a, only_b, images).interval(0.05) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.0), (0.1, 0.02), (0.02, 0.02), (0.3, 0.2)])
+def test_the_interval_of_two_models_holds_the_truth_as_often_as_it_says(shares):
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(200, [*shares, 1 - sum(shares)], size=1000)[:, :2]
+    intervals = [Paired(int(a), int(b), 200).interval(0.05) for a, b in draws]
+    truth = shares[0] - shares[1]
+    assert np.mean([low <= truth <= high for low, high in intervals]) > 0.93
+    for (low, high), (a, b) in zip(intervals, draws):
+        assert low <= (a - b) / 200 <= high

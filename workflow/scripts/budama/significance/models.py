@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportions_ztest
 
@@ -37,16 +37,30 @@ class Paired:
         return float(mcnemar([[0, self.only_a], [self.only_b, 0]], exact=True).pvalue)
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """Of the difference, given how many images tell the models apart (Clopper and Pearson 1934): it excludes 0
-        exactly where p < alpha. With no such image, the three that may have been missed (Hanley and Lippman-Hand 1983).
+        """Of the difference, by the score test (Tango 1998), and never without 0 where p is alpha or more: it excludes
+        0 exactly where p < alpha. How many images tell the models apart is as much chance as which of them wins them.
         """
-        apart = self.only_a + self.only_b
-        if not apart:
-            bound = min(1.0, -np.log(alpha) / self.images)
+        if not self.only_a + self.only_b:  # the three that may have been missed (Hanley and Lippman-Hand 1983)
+            bound = float(min(1.0, -np.log(alpha) / self.images))
             return -bound, bound
-        ends = stats.binomtest(self.only_a, apart).proportion_ci(1 - alpha, method="exact")
-        low, high = ((2 * end - 1) * apart / self.images for end in ends)
-        return float(low), float(high)
+        low, high = (float(self._where_score_is(sign * stats.norm.isf(alpha / 2))) for sign in (1, -1))
+        return (low, high) if self.p() < alpha else (min(low, 0.0), max(high, 0.0))
+
+    def _where_score_is(self, wanted: float) -> float:
+        """The difference at which Tango's score statistic, which falls as the difference grows, is `wanted`."""
+        n, only_a, only_b = self.images, self.only_a, self.only_b
+
+        def excess(difference: float) -> float:
+            linear = (2 * n - only_a + only_b) * difference - only_a - only_b
+            constant = -only_b * difference * (1 - difference)
+            share = (np.sqrt(linear**2 - 8 * n * constant) - linear) / (4 * n)  # of images only b has right, restricted
+            variance = n * (2 * share + difference * (1 - difference))
+            return only_a - only_b - n * difference - wanted * np.sqrt(max(variance, 0.0))
+
+        edge = 1 - 1e-9  # at 1 itself nothing varies
+        if excess(edge) >= 0 or excess(-edge) <= 0:
+            return 1.0 if excess(edge) >= 0 else -1.0
+        return optimize.brentq(excess, -edge, edge)
 
 
 @dataclass(frozen=True)
