@@ -83,8 +83,9 @@ def in_fresh_process(args, step: str, folder: str, name: str, threads: int, targ
 
 def prune(args, folder: Path) -> dict:
     """Time the layers and prune; the model is left in the folder."""
-    torch, model, shape = prepared(args)
+    _, model, shape = prepared(args)
     from budama.errors import BudamaError
+    from budama.networks import checkpoint
     from budama.pruning import layer_times, pruner
 
     timing = {"batch_size": 1, "precision": "float32", "channels_last": True, "rounds": args.rounds}
@@ -94,18 +95,20 @@ def prune(args, folder: Path) -> dict:
         pruned = pruner.prune(model, shape, CLASSES, "magnitude", asked)
     except BudamaError as error:
         return {"refused": str(error)}
-    torch.save(pruned.model, folder / "pruned.pt")
+    recipe = {"model": {"weights": None, **MODELS[args.models[0]][0]}, "classes": CLASSES, "input_shape": list(shape)}
+    checkpoint.save(folder / "pruned", pruned.model, recipe=recipe, kept=pruned.kept)
     return dict(pruned.time)
 
 
 def check(args, folder: Path) -> dict:
     """Time the pruned model against the unpruned one."""
-    if not (folder / "pruned.pt").exists():
+    if not (folder / "pruned").exists():
         return {}
     torch, model, shape = prepared(args)
     from budama.measuring import latency
+    from budama.networks import checkpoint
 
-    pruned = torch.load(folder / "pruned.pt", weights_only=False)  # this program's own file
+    pruned = checkpoint.load(folder / "pruned")
     images = torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
     run = latency.compare({latency.BASELINE: model, "pruned": pruned}, images, rounds=2 * args.rounds, seed=99)
     low, high = run.timings["pruned"].ratio_interval

@@ -217,8 +217,8 @@ def test_what_the_layer_gives_is_nearer_to_the_original_on_images_that_were_not_
     assert errors[1] < 0.85 * errors[0]
 
 
-def test_a_layer_that_gets_worse_is_left_as_it_was_and_named():
-    """The held images are unlike the others: what is learnt from these is wrong there."""
+def misled():
+    """A net, and images whose held ones are unlike the others: what is learnt from these is wrong there."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 6, 1), nn.Flatten(), nn.Linear(6 * 64, 5)).double()
     net[0].weight.data[1] = torch.tensor([1.0, 0, 0]).reshape(3, 1, 1)
@@ -227,6 +227,11 @@ def test_a_layer_that_gets_worse_is_left_as_it_was_and_named():
     held = torch.arange(32) % compensation.HOLD == compensation.HOLD - 1
     images[:, 1] = images[:, 0]
     images[held, 1] *= -1
+    return net, images
+
+
+def test_a_layer_that_gets_worse_is_left_as_it_was_and_named():
+    net, images = misled()
     before, after = cut(net, {"0": [1]})
     weight = after.model[1].weight.clone()
     told = compensation.compensate(before, after, [(images, None)], renewed=False)

@@ -102,28 +102,29 @@ def wanda(net, batches, group, size):
     return total
 
 
-def l1(net, batches, group, size):
-    total = [0.0] * size
+def filters_of(net, group, size):
+    """(channel, the layer that produces it, the filter there), for all channels of a group."""
     for member in group:
         module = net.get_submodule(member[0])
         if member[1] == "in" or isinstance(module, nn.BatchNorm2d):
             continue
         for channel in range(size):
             for feature in features(member, channel):
-                total[channel] += sum(abs(float(w)) for w in module.weight.detach()[feature].flatten())
+                yield channel, module, feature
+
+
+def l1(net, batches, group, size):
+    total = [0.0] * size
+    for channel, module, feature in filters_of(net, group, size):
+        total[channel] += sum(abs(float(w)) for w in module.weight.detach()[feature].flatten())
     return total
 
 
 def fold(net, batches, group, size):
     filters = [[] for _ in range(size)]
-    for member in group:
-        module = net.get_submodule(member[0])
-        if member[1] == "in" or isinstance(module, nn.BatchNorm2d):
-            continue
-        for channel in range(size):
-            for feature in features(member, channel):
-                filters[channel] += [float(w) for w in module.weight.detach()[feature].flatten()]
-                filters[channel] += [float(module.bias.detach()[feature])] if module.bias is not None else []
+    for channel, module, feature in filters_of(net, group, size):
+        filters[channel] += [float(w) for w in module.weight.detach()[feature].flatten()]
+        filters[channel] += [float(module.bias.detach()[feature])] if module.bias is not None else []
     between = [[math.dist(one, other) for other in filters] for one in filters]
     return [min(between[c][d] for d in range(size) if d != c) for c in range(size)]
 

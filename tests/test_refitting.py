@@ -5,7 +5,7 @@ import copy
 import pytest
 import small_nets
 import torch
-from test_compensation import NETS, batches, cut, duplicate
+from test_compensation import NETS, batches, cut, duplicate, misled
 from torch import nn
 from torch.nn import functional
 
@@ -179,14 +179,7 @@ def test_what_the_model_gives_is_nearer_to_the_original_than_with_one_pass():
 
 
 def test_a_layer_that_gets_worse_on_held_images_keeps_its_weights_and_is_named():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 6, 1), nn.Flatten(), nn.Linear(6 * 64, 5)).double()
-    net[0].weight.data[1] = torch.tensor([1.0, 0, 0]).reshape(3, 1, 1)
-    net[0].weight.data[0] = torch.tensor([0, 1.0, 0]).reshape(3, 1, 1)
-    images = torch.randn(32, 3, 8, 8, dtype=torch.float64)
-    held = torch.arange(32) % compensation.HOLD == compensation.HOLD - 1
-    images[:, 1] = images[:, 0]
-    images[held, 1] *= -1
+    net, images = misled()
     _, after = cut(net, {"0": [1]})
     weight = after.model[1].weight.clone()
     told = refitting.refit(net, after.record.kept, after, [(images, None)], renewed=False)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 2)."""
+class _TwoConvolutions(nn.Module):
+    """What the blocks share: two 3×3 convolutions, each with BatchNorm."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -15,6 +15,13 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
+
+
+class BasicBlock(_TwoConvolutions):
+    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 2)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__(channels_in, channels_out, stride)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
@@ -58,15 +65,11 @@ def _stage(
     return nn.Sequential(first, *(block(channels_out, channels_out, 1) for _ in range(blocks - 1)))
 
 
-class PaddedBlock(nn.Module):
+class PaddedBlock(_TwoConvolutions):
     """Two 3×3 convolutions and a shortcut without weights (He et al. 2016, section 3.3, option A)."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels_out)
+        super().__init__(channels_in, channels_out, stride)
         self.stride, self.padding = stride, (channels_out - channels_in) // 2
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
