@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from budama.results.hits import labels_digest, packed
 from budama.results.measured import Measured
+from budama.significance.hits import labels_digest, packed
 
 METHODS = ["magnitude", "wanda", "random", "bn_scale"]
 SEEDS = [0, 1, 2]
@@ -89,7 +89,8 @@ def measured(**changes) -> Measured:
             "name": "digits", "title": "Digits", "protocol": "full", "classes": CLASSES, "class_names": list("abcd"),
             "input_shape": [1, 8, 8], "unreadable": [], "duplicates": {"dropped": 0},
             "counts": {"train": 5000, "selection": SELECTION, "test": TEST},
-            "splits": {"test": {"labels": answers.tolist()}}, "warnings": [{"code": "few_images", "images": TEST}],
+            "splits": {"test": {"labels": answers.tolist(), "digests": [f"{i:016x}" for i in range(TEST)]}},
+            "warnings": [{"code": "few_images", "images": TEST}],
         },
         "benchmark": {
             "environment": {"date": "2026-11-24", "cpu": "a CPU"}, "threads": 2, "threads_asked": 2,

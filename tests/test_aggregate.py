@@ -16,7 +16,7 @@ from reports import from_record
 from budama.errors import BudamaError
 from budama.reporting import contract
 from budama.results import aggregation, labels, rows
-from budama.results.hits import packed, unpacked
+from budama.significance.hits import packed, unpacked
 
 ROOT = Path(__file__).parents[1]
 STAGE = ROOT / "workflow/scripts/aggregate.py"
@@ -29,6 +29,17 @@ def results() -> dict:
 
 def row(results: dict, variant: str) -> dict:
     return next(one for one in results["variants"] if one["variant"] == variant)
+
+
+def test_what_single_test_images_gave_is_kept_with_what_tells_whether_they_are_the_same(results):
+    parts = measured()
+    for row in (results["baseline"], *(one for one in results["variants"] if one["status"] == "ok")):
+        for seed in row["seeds"]:
+            own = unpacked(seed["hits"], TEST)
+            assert 100 * own.mean() == pytest.approx(seed["accuracy_percent"])
+    assert aggregation.aggregate(parts)["dataset"]["test_split"] == results["dataset"]["test_split"]
+    parts.dataset["splits"]["test"]["digests"].reverse()
+    assert aggregation.aggregate(parts)["dataset"]["test_split"] != results["dataset"]["test_split"]
 
 
 def test_a_row_is_the_mean_over_seeds_with_an_interval_over_seeds_and_images(results):

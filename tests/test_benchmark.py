@@ -17,7 +17,7 @@ from budama.errors import BudamaError
 from budama.measuring import benchmarking, latency, scoring
 from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint, models
-from budama.results.hits import packed, unpacked
+from budama.significance.hits import packed, unpacked
 
 ROOT = Path(__file__).parents[1]
 STAGE = ROOT / "workflow/scripts/benchmark.py"

@@ -5,9 +5,9 @@ import pytest
 from invented_run import CLASSES, SEEDS, TEST, answers_of_test, drawn, measured
 
 from budama.results import aggregation
-from budama.results.hits import labels_digest, packed, packed_classes, unpacked
 from budama.results.rows import table
 from budama.significance import each_model
+from budama.significance.hits import labels_digest, packed, packed_classes, unpacked
 
 ANSWERS = answers_of_test()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from reports import ROOT, from_record, sample
+from reports import ROOT, from_record, on_images, sample, single
 
 from budama import files
 from budama.errors import BudamaError
@@ -121,6 +121,23 @@ def test_variants_with_seeds_that_ran_apart_are_tested_as_scenarios_are_compared
     )
     accuracies = [list(ordered[k]["seed_accuracies_percent"].values()) for k in (i, j)]
     assert p == pytest.approx(differences.between_runs([tuple(accuracies)], 10_000)[0]["p"], rel=1e-3)
+
+
+def test_variants_of_two_scenarios_on_the_same_test_images_are_paired():
+    contents = [on_images(single(), "here", 2), on_images(single(), "there", 0)]
+    shown, rows, _ = made(contents, [])
+    ordered = sorted(rows, key=lambda one: -one["accuracy_percent"])
+    here, there = (Results(content, Language("tr")).candidates() for content in contents)
+    pairs = {
+        (ordered[i]["variant"], ordered[j]["variant"]): (p, ordered[i]["scenario"])
+        for i, j, p in json.loads(shown["data"])["pairs"]["p"]
+        if ordered[i]["scenario"] != ordered[j]["scenario"]
+    }
+    assert len(pairs) == 36
+    for (a, b), (p, scenario) in pairs.items():
+        sides = (here, there) if scenario == "here" else (there, here)
+        pair = (sides[0][a], sides[1][b])
+        assert p == pytest.approx(differences.p_across([pair], *(list(s.values()) for s in sides))[0], rel=1e-3)
 
 
 def test_models_and_data_sets_are_one_however_they_are_written():

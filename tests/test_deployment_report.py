@@ -11,7 +11,7 @@ from budama.reporting import outline, render
 from budama.reporting.language import Language
 from budama.reporting.view import Results
 from budama.results import aggregation
-from budama.results.hits import packed, unpacked
+from budama.significance.hits import packed, unpacked
 
 
 def form(precision, *, runtime="onnxruntime", accuracy=90.0, change=0.0, loss=0.0, time=0.5, size=1.0, **more):

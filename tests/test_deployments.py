@@ -14,7 +14,7 @@ from budama.data import batching
 from budama.data.dataset import open_data
 from budama.measuring import benchmarking, deployments, file_memory, forms, latency
 from budama.networks import checkpoint, export, models, onnx_file, precisions
-from budama.results.hits import unpacked
+from budama.significance.hits import unpacked
 
 CPU = torch.device("cpu")
 ASKED = {"precisions": ["float32", "float16", "int8"], "int8_ranges": "minmax", "int8_symmetric": False}

@@ -9,7 +9,7 @@ from invented_run import SEEDS, SELECTION, SHARE, TEST, drawn, measured
 from reports import said, sample
 
 from budama.results import aggregation, distinct
-from budama.results.hits import packed
+from budama.significance.hits import packed
 
 
 def run(equal: dict[str, list[int]], epochs: int = 2):

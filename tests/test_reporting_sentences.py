@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from reports import from_record, grid, only, said, section, single, tied
+from reports import from_record, grid, on_images, only, said, section, single, tied
 
 from budama.reporting import overview, render
 from budama.reporting.inline import to_plain
@@ -143,6 +143,21 @@ def test_a_loss_has_no_sign():
     loss = re.search(r"en küçük doğruluk kaybı (.*) ile ölçüldü \((.*) puan\)", text)
     assert loss
     assert re.fullmatch(r"\d\.\d\d ve \d\.\d\d", loss[2])
+
+
+@pytest.mark.parametrize(("code", "words"), [("tr", "görüntüler eşlenerek sınandı"), ("en", "with images paired")])
+def test_scenarios_on_the_same_test_images_are_paired(code, words):
+    here, there = on_images(single(), "compensated", 2.5), on_images(single(), "plain", 0)
+    here["pruning"]["compensate"] = "one_pass"
+    title = {"tr": "plain ile Karşılaştırma", "en": "Compared with plain"}[code]
+    text = section(said(here, there, code=code), title)
+    assert words in text
+    assert {"tr": "telafisi kullanıldı", "en": "used compensation"}[code] in text
+    assert re.search({"tr": r"yöntemin tümünde doğruluk .* daha yüksek", "en": "Accuracy is higher in"}[code], text)
+    there["dataset"]["test_split"] = "another"
+    text = section(said(here, there, code=code), title)
+    assert words not in text
+    assert {"tr": "bağımsız iki ölçüm", "en": "independent"}[code] in text
 
 
 def test_one_shared_method_reads_naturally():

@@ -1,15 +1,20 @@
 """What may be said of variants: pairs, ranks, the original, the random control, other scenarios, intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from scipy.special import expit
 
 from budama.significance import intervals
 from budama.significance.differences import (
     Candidate,
     against_random,
     between_runs,
+    between_scenarios,
     compare,
     rank,
     to_original,
@@ -177,6 +182,53 @@ def test_scenarios_that_ran_apart_are_compared_as_independent_runs():
     assert (far["of"], far["distinguishable"]) == ("methods", True)
     assert not near["distinguishable"]
     assert (one["of"], one["test"]) == ("models", "two_proportion")
+
+
+def scenario(rng, name, share, seeds, methods=4, images=4000, shift=0.0):
+    """A scenario's variants on images of which the easy ones are the same in every scenario; `shift` is its own."""
+    easy = np.random.default_rng(5).beta(share * 2, (1 - share) * 2, images)
+    hits = [[rng.random(images) < np.clip(easy + shift, 0, 1) for _ in range(seeds)] for _ in range(methods)]
+    return [replace(trained(f"{name}/{i}", *own), ratio=0.3) for i, own in enumerate(hits)]
+
+
+def test_scenarios_on_the_same_images_are_compared_with_the_images_paired():
+    """A fifth of the images more or less is right by their difficulty: pairs take that out, independent runs cannot."""
+    rng = np.random.default_rng(3)
+    here, there = scenario(rng, "here", 0.8, 3, shift=0.02), scenario(rng, "there", 0.8, 3)
+    pairs = list(zip(here, there))
+    paired = between_scenarios(pairs, here, there)
+    accuracies = [tuple([100 * hits.mean() for hits in one.hits.values()] for one in pair) for pair in pairs]
+    apart = between_runs(accuracies, 4000)
+    assert all(one["distinguishable"] and one["of"] == "methods" for one in paired)
+    for own, loose, (a, b) in zip(paired, apart, pairs):
+        assert own["difference_points"] == pytest.approx(a.accuracy_percent - b.accuracy_percent)
+        assert own["p"] < loose["p"]
+        assert own["interval"][0] > 0
+
+
+def test_one_training_in_either_scenario_is_compared_image_by_image():
+    a, b = trained("here/a", hits(2000, 1800)), trained("there/a", hits(2000, 1780))
+    claim = between_scenarios([(a, b)], [a], [b])[0]
+    assert (claim["test"], claim["of"]) == ("mcnemar", "models")
+    assert claim["p"] == pytest.approx(Paired(20, 0, 2000).p())
+    several = trained("there/a", hits(2000, 1780), hits(2000, 1790), hits(2000, 1770))
+    forth, back = between_scenarios([(a, several)], [a], [several]), between_scenarios([(several, a)], [several], [a])
+    assert forth[0]["difference_points"] == pytest.approx(-back[0]["difference_points"])
+    assert forth[0]["p"] == pytest.approx(back[0]["p"])
+
+
+def test_what_a_seed_does_to_all_methods_of_one_scenario_is_no_difference_of_scenarios():
+    """Two scenarios that differ by nothing but what their seeds did to all methods alike: at most 5 % are claimed.
+    Taking the seeds for the same in both (as within a scenario) would claim a tenth."""
+    rng, claimed, runs = np.random.default_rng(11), 0, 120
+    for _ in range(runs):
+        hard, every = rng.normal(0, 2.5, 3000), []
+        for name in ("here", "there"):
+            common = rng.normal(0, 0.1, 2)
+            models = [[rng.random(3000) < expit(hard + 4 + common[seed]) for seed in range(2)] for _ in range(4)]
+            every.append([trained(f"{name}/{i}", *own) for i, own in enumerate(models)])
+        claimed += between_scenarios([(every[0][0], every[1][0])], *every)[0]["distinguishable"]
+    assert stats.binomtest(claimed, runs, 0.05, alternative="greater").pvalue > 0.001
 
 
 # Intervals ------------------------------------------------------------------------------------------------------------

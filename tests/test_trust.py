@@ -9,7 +9,7 @@ from torch import nn
 
 from budama.measuring import trust
 from budama.measuring.evaluation import Evaluation, evaluate
-from budama.results.hits import packed_classes, unpacked_classes
+from budama.significance.hits import packed_classes, unpacked_classes
 
 CLASSES = 12
 

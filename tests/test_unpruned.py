@@ -21,8 +21,8 @@ from budama.reporting import entries
 from budama.reporting.language import Language
 from budama.reporting.view import Results
 from budama.results import aggregation, rows
-from budama.results.hits import packed
 from budama.settings import stages
+from budama.significance.hits import packed
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

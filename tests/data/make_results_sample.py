@@ -33,7 +33,7 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         curve = [final + 0.4 - 4 * 0.5**e + rng.normal(0, 0.1) for e in range(1, 6)]
         seeds.append({"seed": seed, "accuracy_percent": final, "as_pruned_percent": round(pruned, 2),
                       "reestimated_percent": round(mended, 2), "compensated_percent": None, "finetuned_percent": round(max(curve), 2),
-                      "kept_epoch": 1 + int(np.argmax(curve)), "same_seeds": []})  # fmt: skip
+                      "kept_epoch": 1 + int(np.argmax(curve)), "same_seeds": [], "hits": None})  # fmt: skip
         history.append({"seed": seed, "epochs": [
             {"epoch": e, "train_loss": round(0.5 * 0.7**e, 4), "selection_accuracy_percent": round(a, 2)}
             for e, a in enumerate(curve, 1)]})  # fmt: skip
@@ -63,7 +63,7 @@ def row(method: str, ratio: float, loss: float, rng: np.random.Generator) -> dic
         "throughput": {"batch_size": 64, "precision": "float32", "images_per_second": round(900 / keep**1.4, 1), "ratio": round(1 / keep**1.4, 4),
                        "ratio_interval": [round(1 / keep**1.4 - 0.01, 4), round(1 / keep**1.4 + 0.01, 4)]},
         "peak_memory_mib": round(40 * keep, 1),
-        "energy_mj_per_image": None, "timings": None, "onnx": None,
+        "energy_mj_per_image": None, "timings": None, "onnx": None, "deployments": None,
         "layers": [{"name": n, "before": c, "after": round(c * keep)} for n, c in LAYERS.items()], "unpruned_layers": [], "time": None,
         "history": history, "learning_rates": None, "per_class_change_points": per_class,
         "per_class_accuracy_percent": [round(93 + 0.5 * i - 2 + c, 2) for i, c in enumerate(per_class)],
@@ -132,13 +132,13 @@ def baseline() -> dict:
         "accuracy_percent": BASE["accuracy_percent"], "accuracy_interval": [93.03, 94.0], "accuracy_interval_over": "images",
         "accuracy_change_points": None, "change_interval": None, "retention_percent": None,
         "seeds": [{"seed": 0, "accuracy_percent": 93.52, "as_pruned_percent": None, "reestimated_percent": None, "compensated_percent": None, "finetuned_percent": 93.9,
-                   "kept_epoch": 29, "same_seeds": []}],
+                   "kept_epoch": 29, "same_seeds": [], "hits": None}],
         "fate": None,
         "parameters": BASE["parameters"], "parameters_change_percent": None, "size_mib": BASE["size_mib"], "size_change_percent": None,
         "gmacs": BASE["gmacs"], "gmacs_change_percent": None, "channels_removed_percent": None, "ratio_used": None, "latency_ms": BASE["latency_ms"],
         "latency": {"batch_size": 1, "median_ms": 2.31, "p95_ms": 2.49, "precision": "float32", "undisturbed_percent": 99.0, "ratio": 1.0, "ratio_interval": None},
         "throughput": {"batch_size": 64, "precision": "float32", "images_per_second": 900.0, "ratio": 1.0, "ratio_interval": None},
-        "peak_memory_mib": 40.0, "energy_mj_per_image": None, "timings": None, "onnx": None, "layers": None, "unpruned_layers": None, "time": None,
+        "peak_memory_mib": 40.0, "energy_mj_per_image": None, "timings": None, "onnx": None, "deployments": None, "layers": None, "unpruned_layers": None, "time": None,
         "learning_rates": None, "history": [{"seed": 0, "epochs": [{"epoch": e, "train_loss": round(0.9 * 0.6**e, 4), "selection_accuracy_percent": round(93.9 - 20 * 0.5**e, 2)} for e in range(1, 7)]}],
         "per_class_change_points": None, "per_class_accuracy_percent": [round(91 + 0.5 * i, 2) for i in range(10)],
         **confused([91 + 0.5 * i for i in range(10)]),
@@ -208,7 +208,7 @@ def main() -> None:
         "dataset": {"name": "fashion_mnist", "title": "Fashion-MNIST", "protocol": "full",
                     "counts": {"train": 53_957, "calibration": 2_560, "selection": 6_000, "test": IMAGES},
                     "unreadable": 0, "duplicates_dropped": 43, "class_names": CLASSES,
-                    "class_images": [1000] * 10},
+                    "class_images": [1000] * 10, "test_split": None},
         "widths": None,
         "pruning": {"methods": [*METHODS, "bn_scale"], "ratio": RATIOS, "scope": "layerwise", "steps": 1, "cycles": 1, "match": "channels", "round_to": None,
                     "ignore": [], "layers": {}, "max_ratio": 0.95, "reestimate_batchnorm": True, "compensate": "off"},

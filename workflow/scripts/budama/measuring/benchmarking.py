@@ -26,7 +26,7 @@ from budama.measuring.deployments import Deployed
 from budama.measuring.evaluation import Evaluation
 from budama.networks import checkpoint
 from budama.progress import log
-from budama.results.hits import labels_digest, packed, packed_classes
+from budama.significance.hits import labels_digest, packed, packed_classes
 
 if TYPE_CHECKING:
     from budama.results.contracts import Measurements

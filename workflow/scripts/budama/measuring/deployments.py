@@ -19,7 +19,7 @@ from budama.measuring import file_memory, forms, latency, resources, scoring
 from budama.measuring.evaluation import Evaluation
 from budama.measuring.forms import Form
 from budama.progress import log
-from budama.results.hits import packed
+from budama.significance.hits import packed
 
 AT_ONCE = 16  # forms that share one pass over the test images
 SETTINGS = ("latency", "throughput")  # at the batch sizes of both

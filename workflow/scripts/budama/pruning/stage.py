@@ -14,7 +14,7 @@ from budama.measuring.evaluation import Evaluation, evaluate
 from budama.networks import checkpoint, models
 from budama.progress import log
 from budama.pruning import calibration, compensation, criteria, gram, pruner, refitting, unprunable
-from budama.results import hits
+from budama.significance import hits
 
 if TYPE_CHECKING:
     from budama.pruning.working_copy import Record, WorkingCopy

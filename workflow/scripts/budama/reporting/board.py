@@ -16,6 +16,7 @@ from budama.reporting.view import Results
 from budama.significance import differences
 
 KINDS = ("measured", "recorded", "published")
+Pair = tuple[int, int]  # places of two rows, the first before the second
 COSTS = ("macs", "gmacs", "parameters", "size", "time")  # the axis of the figure; macs are relative to the original
 
 
@@ -188,7 +189,7 @@ def _pairs(entries: Sequence[Entry], found: Sequence[Results]) -> dict[str, list
     """What is known of pairs of rows, by their places (i before j): `told`, the claims of reports, [i, j, apart]; and
     `p`, of variants of several seeds each that ran apart, [i, j, p], not corrected."""
     at = {(one["scenario"], one["variant"]): number for number, one in enumerate(entries)}
-    told: dict[tuple[int, int], bool] = {}
+    told: dict[Pair, bool] = {}
     for results in found:
         name, against = results.scenario, results.content["against_original"]
         pairs = [(one["a"], one["b"], one["distinguishable"]) for one in results.content["comparisons"]]
@@ -197,25 +198,46 @@ def _pairs(entries: Sequence[Entry], found: Sequence[Results]) -> dict[str, list
                 i, j = sorted((at[name, a], at[name, b]))
                 told[i, j] = apart
     seeded = [i for i, one in enumerate(entries) if len(one["seed_accuracies_percent"]) > 1]
-    runs: dict[str, dict[int, list[float]]] = {}
-    for i in seeded:
-        runs.setdefault(entries[i]["scenario"], {})[i] = list(entries[i]["seed_accuracies_percent"].values())
+    asked = [
+        (i, j) for i, j in combinations(seeded, 2) if (i, j) not in told and entries[i]["group"] == entries[j]["group"]
+    ]
+    p = {**_p_apart(entries, seeded, asked), **_p_across(entries, asked, found)}
     return {
         "told": [[i, j, int(apart)] for (i, j), apart in told.items()],
-        "p": [
-            [i, j, float(f"{_p(entries, i, j, runs):.4g}")]
-            for i, j in combinations(seeded, 2)
-            if (i, j) not in told and entries[i]["group"] == entries[j]["group"]
-        ],
+        "p": [[i, j, float(f"{p[i, j]:.4g}")] for i, j in asked],
     }
 
 
-def _p(entries: Sequence[Entry], i: int, j: int, runs: dict[str, dict[int, list[float]]]) -> float:
-    """The p of two variants of different ratios or scenarios; `runs`: the seeds' accuracies by scenario and place."""
-    a, b = entries[i], entries[j]
-    own, other = runs[a["scenario"]], runs[b["scenario"]]
-    beside = [run for k, run in own.items() if k not in (i, j)] if own is other else []
-    return differences.p_apart(own[i], other[j], min(a["test_images"] or 0, b["test_images"] or 0), beside)
+def _p_apart(entries: Sequence[Entry], seeded: Sequence[int], asked: Sequence[Pair]) -> dict[Pair, float]:
+    """The p of variants of different ratios or scenarios, by their accuracies alone."""
+    runs: dict[str, dict[int, list[float]]] = {}
+    for i in seeded:
+        runs.setdefault(entries[i]["scenario"], {})[i] = list(entries[i]["seed_accuracies_percent"].values())
+    p = {}
+    for i, j in asked:
+        a, b = entries[i], entries[j]
+        own, other = runs[a["scenario"]], runs[b["scenario"]]
+        beside = [run for k, run in own.items() if k not in (i, j)] if own is other else []
+        images = min(a["test_images"] or 0, b["test_images"] or 0)
+        p[i, j] = differences.p_apart(own[i], other[j], images, beside)
+    return p
+
+
+def _p_across(entries: Sequence[Entry], asked: Sequence[Pair], found: Sequence[Results]) -> dict[Pair, float]:
+    """The p of variants of two scenarios that were scored on the same test images, which are paired."""
+    splits = {one.scenario: one.dataset["test_split"] for one in found}
+    by_scenarios: dict[tuple[str, str], list[Pair]] = {}
+    for i, j in asked:
+        a, b = entries[i]["scenario"], entries[j]["scenario"]
+        if a != b and splits.get(a) and splits.get(a) == splits.get(b):
+            by_scenarios.setdefault((a, b), []).append((i, j))
+    candidates = {one.scenario: one.candidates() for one in found if any(one.scenario in key for key in by_scenarios)}
+    p: dict[Pair, float] = {}
+    for (a, b), pairs in by_scenarios.items():
+        here, there = candidates[a], candidates[b]
+        own = [(here[entries[i]["variant"] or ""], there[entries[j]["variant"] or ""]) for i, j in pairs]
+        p.update(zip(pairs, differences.p_across(own, list(here.values()), list(there.values()))))
+    return p
 
 
 def _colour(method: str) -> int:

@@ -50,6 +50,7 @@ class Dataset(TypedDict):
     duplicates_dropped: int | None
     class_names: list[str] | None
     class_images: list[int] | None  # test images of each class
+    test_split: str | None  # equal where the test images and their labels are (see `significance.hits`)
 
 
 class Pruning(TypedDict):
@@ -157,11 +158,11 @@ _ROW = {
 # Keys that results of earlier versions lack, and what they have instead.
 LATER: dict[type, dict[str, Any]] = {
     Content: {"against_original": [], "against_unpruned": [], "unpruned": None, "sensitivity": []},
-    Dataset: {"class_images": None},
+    Dataset: {"class_images": None, "test_split": None},
     Pruning: {"cycles": None, "compensate": None, "layers": None},
     Comparison: _CLAIM,
     AgainstRandom: _CLAIM,
-    Seed: {"kept_epoch": None, "same_seeds": [], "compensated_percent": None},
+    Seed: {"kept_epoch": None, "same_seeds": [], "compensated_percent": None, "hits": None},
     Onnx: {"precisions": {}},
     Fate: {"compensated_percent": None},
     Baseline: _ROW,

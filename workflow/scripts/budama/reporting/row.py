@@ -20,6 +20,7 @@ class Seed(TypedDict):
     finetuned_percent: float | None
     kept_epoch: int | None  # 0: training gained nothing, the model is as it was before it
     same_seeds: list[int]  # that gave the same model, byte by byte, and are not rows of their own
+    hits: str | None  # which test images it has right (see `significance.hits`)
 
 
 class Fate(TypedDict):

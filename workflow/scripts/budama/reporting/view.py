@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from budama import files, methods
 from budama.errors import BudamaError
@@ -15,7 +15,11 @@ from budama.reporting.inline import Inline
 from budama.reporting.language import Language
 from budama.reporting.row import Baseline, Row, Unavailable
 from budama.reporting.shipped import Control
+from budama.significance import hits
 from budama.significance.claims import Claim
+
+if TYPE_CHECKING:
+    from budama.significance.differences import Candidate
 
 Cost = Literal["size_mib", "gmacs", "parameters"]
 _CHANGES: dict[Cost, Literal["size_change_percent", "gmacs_change_percent", "parameters_change_percent"]] = {
@@ -89,6 +93,24 @@ class Results:
     def row(self, variant: str) -> Row | None:
         """The row of a variant."""
         return next((row for row in self.rows if row["variant"] == variant), None)
+
+    def candidates(self) -> dict[str, Candidate]:
+        """The original, the original after the same fine-tuning, and the measured variants, as tests see them: by the
+        name in `variant`, and called so behind the scenario's."""
+        from budama.significance.differences import Candidate  # a second's import, for reports that compare
+
+        rows: list[Row | Baseline] = [self.baseline, *([self.unpruned] if self.unpruned else []), *self.rows]
+        images = self.dataset["counts"]["test"] or 0
+        return {
+            row["variant"]: Candidate(
+                f"{self.scenario}/{row['variant']}",
+                row["ratio"],
+                row["accuracy_percent"],
+                images,
+                {one["seed"]: hits.unpacked(one["hits"], images) for one in row["seeds"] if one["hits"]},
+            )
+            for row in rows
+        }
 
     def timings_comparable(self) -> bool:
         """Whether latencies may be compared at all."""

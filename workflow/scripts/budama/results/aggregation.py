@@ -10,11 +10,11 @@ from budama.methods import METHODS
 from budama.networks import titles
 from budama.reporting import paired
 from budama.results import beyond, deployments, distinct, model_rows, warnings
-from budama.results.hits import unpacked
 from budama.results.labels import label as label_of
 from budama.results.measured import Measured, check
 from budama.significance import differences, intervals
 from budama.significance.differences import Candidate
+from budama.significance.hits import split_digest, unpacked
 
 if TYPE_CHECKING:
     from budama.reporting.contract import Calibration, Content, Counts, Dataset, Model
@@ -137,6 +137,7 @@ def _dataset(measured: Measured) -> Dataset:
         "duplicates_dropped": dataset["duplicates"]["dropped"],
         "class_names": dataset["class_names"],
         "class_images": np.bincount(measured.labels, minlength=dataset["classes"]).tolist(),
+        "test_split": split_digest(dataset["splits"]["test"]["digests"], measured.labels),
     }
 
 

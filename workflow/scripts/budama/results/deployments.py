@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from budama.results import hits
-from budama.significance import each_model
+from budama.significance import each_model, hits
 
 if TYPE_CHECKING:
     from budama.reporting.row import Baseline, Row, Unavailable

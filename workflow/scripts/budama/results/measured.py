@@ -13,8 +13,8 @@ import pandas as pd
 
 from budama import files
 from budama.errors import BudamaError
-from budama.results import hits
 from budama.results.labels import label as label_of
+from budama.significance import hits
 
 if TYPE_CHECKING:
     from budama.data.manifest import Manifest

@@ -46,6 +46,7 @@ def of_baseline(measured: Measured) -> Baseline:
         "finetuned_percent": metrics["selection_accuracy_percent"],
         "kept_epoch": metrics["best_epoch"],
         "same_seeds": [],
+        "hits": own["hits"],
     }
     row = {
         **empty_row("baseline", None, None),
@@ -122,6 +123,7 @@ def _seed_row(measured: Measured, variant: str, seed: int, same: list[int]) -> S
         "finetuned_percent": measured.trained(label)["selection_accuracy_percent"],
         "kept_epoch": measured.trained(label)["best_epoch"],
         "same_seeds": same,
+        "hits": measured.benchmarked(label)["hits"],
     }
 
 

@@ -85,6 +85,7 @@ def _dataset(record: dict[str, Any]) -> Dataset:
         "duplicates_dropped": None,
         "class_names": None,
         "class_images": None,
+        "test_split": None,
     }
 
 

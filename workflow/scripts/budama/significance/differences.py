@@ -110,6 +110,27 @@ def between_runs(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], image
     return _judged([_apart(here, there, images) for here, there in pairs])
 
 
+def between_scenarios(
+    pairs: Sequence[tuple[Candidate, Candidate]], here: Sequence[Candidate], there: Sequence[Candidate]
+) -> list[Claim]:
+    """The same, where both scenarios were scored on the same test images and hits are known: images are paired.
+
+    Args:
+        here: all variants of one scenario, with whom those of a ratio pool what seeds vary by.
+        there: all of the other; no name may be in both.
+    """
+    known = _moments([*here, *there])
+    return _judged([_across(a, b, here, there, known) for a, b in pairs])
+
+
+def p_across(
+    pairs: Sequence[tuple[Candidate, Candidate]], here: Sequence[Candidate], there: Sequence[Candidate]
+) -> list[float]:
+    """The p of each such comparison, not corrected: for whoever asks several together."""
+    known = _moments([*here, *there])
+    return [_across(a, b, here, there, known).p() for a, b in pairs]
+
+
 def p_apart(
     here: Sequence[float], there: Sequence[float], images: int, beside: Sequence[Sequence[float]] = ()
 ) -> float:
@@ -168,6 +189,25 @@ def _to_one(a: Candidate, one: Candidate, every: Sequence[Candidate]) -> Tested:
     table = {(other.name, seed): other.hits[seed] for other in pool for seed in seeds}
     known = moments.of_hits({**table, ORIGINAL: model})
     return variances.to_one(known, a.name, ORIGINAL, seeds, [other.name for other in pool])
+
+
+def _across(
+    a: Candidate,
+    b: Candidate,
+    here: Sequence[Candidate],
+    there: Sequence[Candidate],
+    known: moments.Moments | None,
+) -> Tested:
+    """Variants of two scenarios on the same images."""
+    own = [[x for x in every if x.ratio == one.ratio] for one, every in ((a, here), (b, there))]
+    if min(len(a.hits), len(b.hits)) > 1 and known:
+        return variances.across(known, *(_run(one, every) for one, every in zip((a, b), own)))
+    return _to_one(a, b, own[0]) if len(a.hits) >= len(b.hits) else _turned(_to_one(b, a, own[1]))
+
+
+def _run(one: Candidate, every: Sequence[Candidate]) -> variances.Run:
+    seeds = sorted(one.hits)
+    return variances.Run(one.name, seeds, [other.name for other in with_seeds(every, seeds)])
 
 
 def _proportions(a: Candidate, b: Candidate) -> Proportions:

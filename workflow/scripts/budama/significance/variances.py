@@ -8,11 +8,21 @@ method say little, two seeds of each of five say more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from budama.significance.moments import Model, Moments, on_logit_scale
 from budama.significance.two_level import Component, Difference
+
+
+class Run(NamedTuple):
+    """A method's models in one scenario: its seeds (2 or more), and the methods with all of them, of which the variance
+    between seeds is estimated."""
+
+    method: str
+    seeds: Sequence[int]
+    pool: Sequence[str]
 
 
 def pair(moments: Moments, a: str, b: str, seeds: Sequence[int], pool: Sequence[str]) -> Difference:
@@ -35,6 +45,15 @@ def of_mean(moments: Moments, a: str, seeds: Sequence[int], pool: Sequence[str])
     """A method's mean accuracy itself, with these seeds (2 or more)."""
     between, nothing = _within(moments.logits, pool, seeds), np.zeros(len(moments.models))
     return _difference(moments, _mean(moments, a, seeds), nothing, between, len(seeds))
+
+
+def across(moments: Moments, a: Run, b: Run) -> Difference:
+    """Two methods of two scenarios, scored on the same images: these are paired, seeds are not. What a seed does to all
+    methods alike need not be the same in another run, so it is a part of each side's variance between seeds."""
+    least = min(len(a.seeds), len(b.seeds))
+    parts = [_scaled(_within(moments.logits, one.pool, one.seeds), least / len(one.seeds)) for one in (a, b)]
+    means = [_mean(moments, one.method, one.seeds) for one in (a, b)]
+    return _difference(moments, means[0], means[1], Component.total(parts), least)
 
 
 def apart(a: np.ndarray, b: np.ndarray, images: int, beside: Sequence[np.ndarray] = ()) -> Difference:

@@ -9,6 +9,7 @@ from budama.reporting.inline import Inline, data, to_plain
 from budama.reporting.row import Row
 from budama.reporting.sections.observations import families
 from budama.reporting.view import Results
+from budama.significance.claims import Claim
 
 Shared = list[tuple[Row, Row]]  # of one method in both: here, and there
 
@@ -67,6 +68,9 @@ def _settings(results: Results, other: Results) -> Inline:
     if all(scopes) and scopes[0] != scopes[1]:
         mine, theirs = (say(f"names.scopes.{scope}") for scope in scopes)
         found.append(say("scenarios.differences.scope", here=mine, other=theirs))
+    ways = [one.pruning["compensate"] or "off" for one in (results, other)]
+    if ways[0] != ways[1]:
+        found.append(say(f"scenarios.differences.compensate_{ways[0]}"))
     if (results.pruning.get("layers") or {}) != (other.pruning.get("layers") or {}):
         found.append(say("scenarios.differences.layers"))
     if not found:
@@ -76,8 +80,6 @@ def _settings(results: Results, other: Results) -> Inline:
 
 def _accuracy(results: Results, other: Results, shared: Shared) -> tuple[list[Inline], list[Inline]]:
     """Which shared methods are more accurate here or there, as far as separate runs can tell, and by which test."""
-    from budama.significance.differences import between_runs  # a second's import, for reports that compare
-
     say = results.language.say
     if not shared:
         return [say("scenarios.accuracy.none")], []
@@ -86,7 +88,8 @@ def _accuracy(results: Results, other: Results, shared: Shared) -> tuple[list[In
     images = [one.dataset["counts"]["test"] for one in (results, other)]
     if not all(images):
         return [say("scenarios.accuracy.untested", **values)], []
-    claims = between_runs([(_by_seed(a), _by_seed(b)) for a, b in shared], min(count or 0 for count in images))
+    paired = _same_images(results, other)
+    claims = _claims(results, other, shared, paired)
     kinds: dict[str, list[str]] = {"higher": [], "lower": [], "level": []}
     for (row, _), claim in zip(shared, claims):
         way = "higher" if claim["difference_points"] > 0 else "lower"
@@ -94,7 +97,25 @@ def _accuracy(results: Results, other: Results, shared: Shared) -> tuple[list[In
     one = next((kind for kind, names in kinds.items() if len(names) == len(shared)), None)
     p = (min if one == "level" else max)(claim["p_holm"] for claim in claims)
     told = say(f"scenarios.accuracy.{one or 'mixed'}", p=p, **kinds, **values)
-    return [told], [say(f"scenarios.accuracy.{test}") for test in sorted({claim["test"] for claim in claims})]
+    tests = sorted({claim["test"] for claim in claims})
+    return [told], [say(f"scenarios.accuracy.{test}{'_paired' if paired else ''}") for test in tests]
+
+
+def _same_images(results: Results, other: Results) -> bool:
+    """Whether what is known of single test images belongs to the same ones, in the same order."""
+    split = results.dataset["test_split"]
+    return split is not None and split == other.dataset["test_split"]
+
+
+def _claims(results: Results, other: Results, shared: Shared, paired: bool) -> list[Claim]:
+    from budama.significance import differences  # a second's import, for reports that compare
+
+    if paired:
+        here, there = results.candidates(), other.candidates()
+        pairs = [(here[a["variant"]], there[b["variant"]]) for a, b in shared]
+        return differences.between_scenarios(pairs, list(here.values()), list(there.values()))
+    images = min(one.dataset["counts"]["test"] or 0 for one in (results, other))
+    return differences.between_runs([(_by_seed(a), _by_seed(b)) for a, b in shared], images)
 
 
 def _by_seed(row: Row) -> list[float]:

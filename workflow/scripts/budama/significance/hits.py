@@ -4,6 +4,7 @@ which labels that was judged."""
 import base64
 import hashlib
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -31,3 +32,9 @@ def unpacked_classes(text: str) -> np.ndarray:
 def labels_digest(labels: np.ndarray) -> str:
     """Hexadecimal sha256 of integer labels [N], the same for every integer type and byte order."""
     return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+def split_digest(digests: Iterable[str], labels: np.ndarray) -> str:
+    """Hexadecimal sha256 of a split: its images, by the digest of each (16 hexadecimal digits), and their labels [N],
+    in their order. Where it is equal, hits [N] of two runs are of the same images."""
+    return hashlib.sha256(f"{' '.join(digests)} {labels_digest(labels)}".encode()).hexdigest()
