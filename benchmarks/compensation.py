@@ -1,13 +1,14 @@
-"""What compensation is worth before any training: as pruned, BatchNorm re-estimated, compensated.
+"""What compensation is worth before any training: as pruned, BatchNorm re-estimated, compensated in either way.
 
 Prunes a trained baseline by every method at several ratios, through the same functions as the workflow's stages, and
 prints a Markdown table of accuracies on the selection split (the test split is not looked at).
 
     snakemake --cores 2 results/baselines/digits_resnet/calibration.safetensors
-    python benchmarks/compensation.py results/baselines/digits_resnet [--ratios 0.3 0.5 0.7] [--how sequential]
+    python benchmarks/compensation.py results/baselines/digits_resnet [--ratios 0.3 0.5 0.7] [--how one_pass sequential]
 """
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +26,7 @@ from budama.networks import checkpoint
 from budama.pruning import calibration, compensation, criteria, gram, pruner, refitting
 from budama.settings import stages
 
+WAYS = {"one_pass": "one pass", "sequential": "sequential"}
 TRIED = [row.name for row in METHODS.values() if not row.new_weights and not row.unpruned]
 
 
@@ -33,29 +35,28 @@ def main() -> None:
     parser.add_argument("baseline", type=Path, help="results/baselines/NAME with a finished baseline")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.3, 0.5, 0.7], help="shares of channels to remove")
     parser.add_argument("--methods", nargs="+", default=TRIED)
-    parser.add_argument("--how", choices=["one_pass", "sequential"], default="one_pass", help="as pruning.compensate")
+    parser.add_argument("--how", choices=WAYS, nargs="+", default=["one_pass"], help="as pruning.compensate")
     parser.add_argument("--ignore", nargs="*", default=[], help="layers that stay, as in pruning.ignore")
     parser.add_argument(
         "--seeds", type=int, default=3, help="of methods whose choice a seed decides; their mean counts"
     )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    args.how = [way for way in WAYS if way in args.how]
     torch.set_num_threads(args.threads)
     runs = Runs(args)
     print(f"{args.baseline.name}, {runs.selection_images} selection images; original {runs.before:.2f} %\n")
-    print(
-        "| channels | method | as pruned (%) | re-estimated (%) | compensated (%) | gain (points) | left as they were |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    ways = "".join(f" {WAYS[way]} (%) | gain (points) |" for way in args.how)
+    print(f"| channels | method | as pruned (%) | re-estimated (%) |{ways} left as they were |")
+    print(f"|---|---|---|---|{'---|---|' * len(args.how)}---|")
     for ratio in args.ratios:
         for method in args.methods:
             try:
-                plain, renewed, compensated, left = runs.of(method, ratio)
+                plain, renewed, *compensated, left = runs.of(method, ratio)
             except criteria.Unavailable:
                 continue
-            gain = compensated - renewed
-            row = f"{plain:.1f} | {renewed:.1f} | {compensated:.1f} | {gain:+.1f} | {left}"
-            print(f"| −{100 * ratio:g} % | {method} | {row} |", flush=True)
+            ways = "".join(f" {one:.1f} | {one - renewed:+.1f} |" for one in compensated)
+            print(f"| −{100 * ratio:g} % | {method} | {plain:.1f} | {renewed:.1f} |{ways} {left:g} |", flush=True)
 
 
 class Runs:
@@ -72,23 +73,25 @@ class Runs:
         outcome = evaluate(self.model, self.selection)
         self.before, self.selection_images = outcome.accuracy_percent, outcome.images
 
-    def of(self, method: str, ratio: float) -> tuple[float, float, float, int]:
-        """Mean accuracies in % as pruned, with BatchNorm re-estimated, and compensated; layers that stay, in sum. What
-        merges is not compensated."""
+    def of(self, method: str, ratio: float) -> list[float]:
+        """Mean accuracies in % as pruned, with BatchNorm re-estimated, and compensated in each way; at last how many
+        layers stayed as they were, in sum. What merges is not compensated."""
         seeds = range(self.args.seeds if METHODS[method].seeded else 1)
-        found = list(zip(*(self.once(method, ratio, seed) for seed in seeds)))
-        return fmean(found[0]), fmean(found[1]), fmean(found[2]), sum(found[3])
+        *accuracies, left = zip(*(self.once(method, ratio, seed) for seed in seeds))
+        return [*map(fmean, accuracies), sum(left)]
 
-    def once(self, method: str, ratio: float, seed: int) -> tuple[float, float, float, int]:
-        left = []
+    def once(self, method: str, ratio: float, seed: int) -> list[float]:
+        left: list[str] = []
+        found: dict[str, float] = {}
 
         def compensate(before, after, gone):
             told = compensation.compensate(before, after, self.images, renewed=True)
             left.extend(told["left"])
-            if self.args.how == "sequential":
+            if "sequential" in self.args.how:
+                found["one_pass"] = self.renewed(copy.deepcopy(after.model))
                 told["refitting"] = refitting.refit(self.model, gone.kept, after, self.images, renewed=True)
                 left.extend(told["refitting"]["left"])
-            calibration.reestimate_batchnorm(after.model, self.images)
+            found[self.args.how[-1]] = self.renewed(after.model)
             return told
 
         settings = {"ratio": ratio, "seed": seed, "ignore": self.args.ignore}
@@ -99,10 +102,13 @@ class Runs:
         )  # fmt: skip
         cut = done.model if done.uncompensated is None else done.uncompensated
         plain = evaluate(cut, self.selection).accuracy_percent
-        calibration.reestimate_batchnorm(cut, self.images)
-        renewed = evaluate(cut, self.selection).accuracy_percent
-        compensated = renewed if cut is done.model else evaluate(done.model, self.selection).accuracy_percent
-        return plain, renewed, compensated, len(left)
+        renewed = self.renewed(cut)
+        return [plain, renewed, *(found.get(way, renewed) for way in self.args.how), len(left)]
+
+    def renewed(self, model: torch.nn.Module) -> float:
+        """Accuracy in % after its BatchNorm has been re-estimated."""
+        calibration.reestimate_batchnorm(model, self.images)
+        return evaluate(model, self.selection).accuracy_percent
 
 
 if __name__ == "__main__":
