@@ -5,9 +5,11 @@ Rival: the loop one would write for gradients alone, `model.eval(); cross_entrop
 over the same images in the same memory format. Both sides take turns, in an order that alternates; the ratio is the
 median of five pairs, by CPU time of the process (by the clock on a GPU), so that other jobs do not decide
 it. Memory: the greatest resident set (allocated memory on a GPU) of a process that calibrates on some images, and by
-how much that of one with four times as many is greater; medians of three processes each.
+how much that of one with four times as many is greater; medians of three processes each. `stage` is all that
+calibrate computes, the statistics of all images and the curves, whose Gram matrices are of about 512 of them: how much
+that weighs depends on how many there are (`--images`).
 
-    python benchmarks/calibration.py [NAME ...] [--pairs 5] [--threads 1] [--device cpu] [--output FILE]
+    python benchmarks/calibration.py [NAME ...] [--images 2560] [--pairs 5] [--threads 1] [--device cpu]
 """
 
 import argparse
@@ -44,6 +46,7 @@ CASES = {  # model, image shape, classes, batch size, batches
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"these alone: {', '.join(CASES)}")
+    parser.add_argument("--images", type=int, help="how many calibration images (default: a few batches)")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -52,22 +55,24 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     results = {name: measure(*CASES[name], args) for name in args.names or CASES}
     print(
-        "| model | plain pass | calibration | ratio (least to most of the pairs) | with Gram matrices | memory; four "
-        "times the images | compensation | curves |"
+        "| model | images | plain pass | calibration | ratio (least to most of the pairs) | with all Gram matrices | "
+        "stage | memory; four times the images | compensation | curves |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"|{'---|' * 10}")
     for name, row in results.items():
         spread = f"{row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
         times = f"{row['plain_seconds']:.2f} s | {row['calibration_seconds']:.2f} s"
         memory_ = f"{row['memory_mib']:.0f}; {row['memory_growth_mib']:+.0f} MiB"
         algebra = f"{row['compensation_seconds']:.1f} s | {row['curves_seconds']:.1f} s"
-        print(f"| {name} | {times} | {spread} | {row['ratio_with_gram']:.2f} | {memory_} | {algebra} |")
+        shares = f"{row['ratio_with_gram']:.2f} | {row['ratio_of_stage']:.2f}"
+        print(f"| {name} | {row['images']} | {times} | {spread} | {shares} | {memory_} | {algebra} |")
     print(f"{platform.machine()}, {args.threads} threads, {args.device}, torch {torch.__version__}")
     if args.output:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def measure(description: dict, shape, classes: int, size: int, count: int, args) -> dict:
+    count = args.images // size if args.images else count
     model, batches = prepared(description, shape, classes, size, count, args.device)
 
     def plain():
@@ -92,15 +97,19 @@ def measure(description: dict, shape, classes: int, size: int, count: int, args)
     times = {side: values[1:] for side, values in times.items()}
     ratios = [ours / theirs for ours, theirs in zip(times[calibrate], times[plain])]
     every = [one + other for one, other in zip(times[calibrate], times[moments])]
+    plain_median = statistics.median(times[plain])
+    curves_ = emptying(model, shape, classes, batches, args)
     few, many = (memory(description, shape, classes, size, count * times, args) for times in (1, 4))
     return {
-        "plain_seconds": statistics.median(times[plain]),
+        "images": size * count,
+        "plain_seconds": plain_median,
         "calibration_seconds": statistics.median(times[calibrate]),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
         "ratio_with_gram": statistics.median(ours / theirs for ours, theirs in zip(every, times[plain])),
+        "ratio_of_stage": statistics.median(ratios) + curves_ / plain_median,
         "compensation_seconds": compensating(whole, shape, classes, batches, args),
-        "curves_seconds": emptying(model, shape, classes, batches, args),
+        "curves_seconds": curves_,
         "memory_mib": few,
         "memory_growth_mib": many - few,
     }
