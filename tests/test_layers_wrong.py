@@ -1,6 +1,6 @@
 # ruff: noqa: E501
-"""The one line that tells each wrong use of `pruning.layers` and `pruning.scope` while planning; those that need the
-model's layers are in test_layers.py."""
+"""The one line that tells each wrong use of `pruning.layers`, `scope`, `match: latency` and what goes with them while
+planning; those that need the model's layers are in test_layers.py, those that need its times in test_time_matched.py."""
 
 import pytest
 from configurations import BASELINE, SCENARIO, edited, told
@@ -9,6 +9,7 @@ from budama.settings import stages
 
 EACH = "it must be layers' names or patterns, each with a number between 0 and 0.95 (not 0)"
 SHARE = "it must be a number between 0 and 0.95 (not 0)"
+MATCHES = "it must be one of channels, macs, parameters, latency"
 SCOPES = "it must be one of layerwise, global, isomorphic, sensitivity"
 WRONG = [
     ({"pruning.layers": ["conv1"]}, f'pruning.layers is ["conv1"]; {EACH}'),
@@ -38,6 +39,24 @@ WRONG = [
     ({"pruning.scope": None}, f"pruning.scope is null; {SCOPES}"),
     ({"pruning.scope": ["global"]}, f'pruning.scope is ["global"]; {SCOPES}'),
     ({"pruning.scope": True}, f"pruning.scope is true; {SCOPES}"),
+    ({"pruning.match": "time"}, f"pruning.match is time; {MATCHES}"),
+    ({"pruning.match": "Latency"}, f"pruning.match is Latency; {MATCHES} (did you mean latency?)"),
+    ({"pruning.match": "latncy"}, f"pruning.match is latncy; {MATCHES} (did you mean latency?)"),
+    ({"pruning.match": None}, f"pruning.match is null; {MATCHES}"),
+    ({"pruning.match": ["latency"]}, f'pruning.match is ["latency"]; {MATCHES}'),
+    ({"pruning.match": "latency", "pruning.round_to": "auto"}, "pruning.round_to is auto, but pruning.match is latency, which looks for widths by their time; it must be null or a number"),
+    ({"pruning.match": "macs", "pruning.round_to": 8}, "pruning.round_to is 8, but pruning.match macs cannot be met in multiples; it must be null, or match channels"),
+    ({"pruning.match": "latency", "pruning.ratio": 0}, "pruning.ratio is 0; it must be between 0 and 0.95 (not 0)"),
+    ({"pruning.match": "latency", "pruning.ratio": 1.2}, "pruning.ratio is 1.2; it must be between 0 and 0.95"),
+    ({"pruning.match": "latency", "pruning.ratio": "20%"}, f'pruning.ratio is "20%"; {SHARE}, or a list of numbers'),
+    ({"pruning.match": "latency", "benchmark.batch_size": 0}, "benchmark.batch_size is 0; it must be between 1 and 65536"),
+    ({"pruning.match": "latency", "benchmark.precisions": []}, "benchmark.precisions is empty; it must be a list of names (any of float32, tfloat32, bfloat16, float16)"),
+    ({"pruning.match": "latency", "benchmark.precisions": ["int8"]}, "benchmark.precisions[0] is int8; it must be one of float32, tfloat32, bfloat16, float16"),
+    ({"report.latency_limit_ms": 0}, "report.latency_limit_ms is 0; it must be between 0 and 1000000 (not 0), or null"),
+    ({"report.latency_limit_ms": "2 ms"}, 'report.latency_limit_ms is "2 ms"; it must be a number between 0 and 1000000 (not 0), or null'),
+    ({"pruning.compensate": "onepass"}, "pruning.compensate is onepass; it must be one of off, one_pass, sequential (did you mean one_pass?)"),
+    ({"pruning.compensate": True}, "pruning.compensate is true; it must be one of off, one_pass, sequential"),
+    ({"match": "latency"}, "match is not a known key; did you mean pruning.match?"),
 ]  # fmt: skip
 
 
