@@ -10,8 +10,8 @@ stands in the way, pruning names it; the row is then of a second attempt that le
 
 import argparse
 import datetime
+import multiprocessing
 import re
-import signal
 import sys
 import tempfile
 import time
@@ -115,7 +115,6 @@ def main() -> None:
     parser.add_argument("--timeout", type=int, default=600, help="seconds for one architecture")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    signal.signal(signal.SIGALRM, _too_long)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     percent = 100 * arguments.ratio
     print(PAGE.format(date=datetime.date.today(), versions=versions, classes=CLASSES, percent=percent))
@@ -126,15 +125,35 @@ def main() -> None:
             if not asked:
                 continue
             start = time.perf_counter()
-            signal.alarm(arguments.timeout)
-            try:
-                cells = attempt(source, name, size, arguments.ratio, arguments.methods, not arguments.no_onnx).cells()
-            except Exception as error:
-                cells = f"**no**: {' '.join(str(error).split())[:300]}"
-            finally:
-                signal.alarm(0)
+            case = (source, name, size, arguments.ratio, arguments.methods, not arguments.no_onnx)
+            cells = within(arguments.timeout, case)
             print(f"| {source}/{name} | {size} | {cells} |", flush=True)
             print(f"{source}/{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+
+
+def within(seconds: float, case: tuple) -> str:
+    """The cells of `attempt(*case)`, or why there are none. A process of its own makes them and is killed when its time
+    is over: what runs in it may catch every exception, and be in the middle of a library's call."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_told, args=(theirs, case))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv() if ours.poll(seconds) else f"**no**: not done in {seconds:g} s"
+    except EOFError:
+        process.join()
+        return f"**no**: the process ended with {process.exitcode}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _told(pipe, case: tuple) -> None:
+    try:
+        cells = attempt(*case).cells()
+    except Exception as error:
+        cells = f"**no**: {' '.join(str(error).split())[:300]}"
+    pipe.send(cells)
 
 
 def heading(methods: list[str]) -> str:
@@ -201,10 +220,6 @@ def onnx_difference(model: torch.nn.Module, images: torch.Tensor, logits: torch.
     except BudamaError as error:
         return f"no: {str(error)[:100]}"
     return float((found - logits).abs().max() / logits.abs().max())
-
-
-def _too_long(*_) -> None:
-    raise TimeoutError("takes too long")
 
 
 if __name__ == "__main__":

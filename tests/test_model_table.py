@@ -37,6 +37,15 @@ def test_the_documented_table_has_a_good_row_for_every_named_architecture():
         assert float(row[9]) < 1e-4
 
 
+def test_an_architecture_that_takes_too_long_is_a_row_that_says_so():
+    """Pruning catches every exception where it looks for the layers in the way, so none may be what ends it."""
+    assert TABLE["within"](0.2, ("timm", "mixnet_s", 64, 0.3, ["magnitude"], False)) == "**no**: not done in 0.2 s"
+
+
+def test_an_architecture_that_is_refused_is_a_row_with_the_reason():
+    assert TABLE["within"](60, ("torchvision", "no_such_net", 64, 0.3, ["magnitude"], False)).startswith("**no**: ")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("source", "name", "size"), NAMED, ids=lambda value: str(value))
 def test_an_architecture_is_pruned_loaded_bit_equal_and_exported(source, name, size):
