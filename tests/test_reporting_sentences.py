@@ -138,6 +138,18 @@ def test_nothing_is_the_largest_loss_that_is_none():
     assert "En fazla doğruluk kaybı" not in said(content)
 
 
+@pytest.mark.parametrize(("code", "words"), [("tr", "eğitimden gelmiş olabilir"), ("en", "may be the training's")])
+def test_a_gain_without_the_control_that_was_trained_alike_may_be_the_trainings(code, words):
+    content = single()
+    for claim in content["against_original"]:
+        claim |= {"difference_points": 2.0, "interval": [1.0, 3.0], "p_holm": 0.01, "distinguishable": True}
+    assert words in said(content, code=code)
+    assert words not in said(content | {"finetune": content["finetune"] | {"epochs": 0}}, code=code)
+    for claim in content["against_original"]:
+        claim |= {"difference_points": -2.0, "interval": [-3.0, -1.0]}
+    assert words not in said(content, code=code)
+
+
 def test_a_loss_has_no_sign():
     text = section(said(from_record("ts3"), from_record("ts2")), "TS2 ile Karşılaştırma")
     loss = re.search(r"en küçük doğruluk kaybı (.*) ile ölçüldü \((.*) puan\)", text)

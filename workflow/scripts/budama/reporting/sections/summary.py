@@ -137,7 +137,9 @@ def _loss(results: Results, ratio: float | None) -> list[Inline]:
     change = claim["difference_points"]
     kind = "unclear" if not claim["distinguishable"] else "fell" if change < 0 else "rose"
     values = {"name": results.short(row), "change": change, "low": claim["interval"][0], "high": claim["interval"][1]}
-    return [results.language.say(f"summary.loss.{kind}", p=claim["p_holm"], models=claim["of"] == "models", **values)]
+    values |= {"p": claim["p_holm"], "models": claim["of"] == "models"}
+    values["alone"] = results.unpruned is None and bool(results.finetune["epochs"])  # nothing tells what training gave
+    return [results.language.say(f"summary.loss.{kind}", **values)]
 
 
 def _loss_to_unpruned(results: Results, ratio: float | None) -> list[Inline]:
