@@ -16,15 +16,11 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 import torch
+from opened import Opened
 
-from budama import files
-from budama.data import batching
-from budama.data.dataset import open_data
 from budama.measuring.evaluation import evaluate
 from budama.methods import METHODS
-from budama.networks import checkpoint
 from budama.pruning import calibration, compensation, criteria, gram, pruner, refitting
-from budama.settings import stages
 
 WAYS = {"one_pass": "one pass", "sequential": "sequential"}
 TRIED = [row.name for row in METHODS.values() if not row.new_weights and not row.unpruned]
@@ -45,7 +41,9 @@ def main() -> None:
     args.how = [way for way in WAYS if way in args.how]
     torch.set_num_threads(args.threads)
     runs = Runs(args)
-    print(f"{args.baseline.name}, {runs.selection_images} selection images; original {runs.before:.2f} %\n")
+    print(
+        f"{args.baseline.name}, {runs.before.images} selection images; original {runs.before.accuracy_percent:.2f} %\n"
+    )
     ways = "".join(f" {WAYS[way]} (%) | gain (points) |" for way in args.how)
     print(f"| channels | method | as pruned (%) | re-estimated (%) |{ways} left as they were |")
     print(f"|---|---|---|---|{'---|---|' * len(args.how)}---|")
@@ -59,19 +57,12 @@ def main() -> None:
             print(f"| −{100 * ratio:g} % | {method} | {plain:.1f} | {renewed:.1f} |{ways} {left:g} |", flush=True)
 
 
-class Runs:
+class Runs(Opened):
     """One baseline, its calibration images, and what is left of it."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args.baseline)
         self.args = args
-        self.data = open_data(files.read_json(args.baseline / "dataset.json"))
-        settings = stages.load_baseline(f"config/baselines/{args.baseline.name}.yaml").calibration
-        self.images = calibration.batches(self.data, settings, torch.device("cpu"))
-        self.selection = batching.batches(self.data, "selection", settings["batch_size"])
-        self.model = checkpoint.load(args.baseline / "model")
-        self.statistics = calibration.collect(self.model, self.images, threshold=settings["coverage_threshold"])
-        outcome = evaluate(self.model, self.selection)
-        self.before, self.selection_images = outcome.accuracy_percent, outcome.images
 
     def of(self, method: str, ratio: float) -> list[float]:
         """Mean accuracies in % as pruned, with BatchNorm re-estimated, and compensated in each way; at last how many

@@ -20,16 +20,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
 
 import numpy as np
 import torch
+from opened import Opened
 from scipy import stats
 
-from budama import files
-from budama.data import batching
-from budama.data.dataset import open_data
 from budama.measuring.evaluation import evaluate
 from budama.networks import checkpoint
 from budama.pruning import calibration, compensation, curves, gram, pruner, selection, sensitivity
 from budama.pruning.working_copy import Original, WorkingCopy
-from budama.settings import stages
 
 METHODS = {"curve": "obs", "scope": "magnitude"}  # of each prediction: which channels go
 
@@ -60,18 +57,13 @@ def main() -> None:
             print(f"{kind}, {over}: {_correlation(pairs)}")
 
 
-class Layers:
+class Layers(Opened):
     """A baseline, its groups of channels, and what is predicted and measured of each."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args.baseline)
         self.args = args
-        self.data = open_data(files.read_json(args.baseline / "dataset.json"))
-        settings = stages.load_baseline(f"config/baselines/{args.baseline.name}.yaml").calibration
-        self.images = calibration.batches(self.data, settings, torch.device("cpu"))
-        self.selection = batching.batches(self.data, "selection", settings["batch_size"])
-        self.model = checkpoint.load(args.baseline / "model")
         shape, classes = self.data.input_shape, self.data.classes
-        self.statistics = calibration.collect(self.model, self.images, threshold=settings["coverage_threshold"])
         found = curves.measure(self.model, shape, classes, self.images, self.statistics)
         self.curves = {curve["name"]: curve for curve in found["curves"]}
         whole = WorkingCopy(
@@ -80,7 +72,6 @@ class Layers:
         self.moments = gram.moments(whole.model, whole.groups, (images for images, _ in self.images))
         self.every = [group for group in whole.groups if selection.shrinks(group)]
         self.groups = {group.name: group for group in self.every if group.name in self.curves}
-        self.before = evaluate(self.model, self.selection)
 
     def of(self, name: str, share: float, kind: str) -> tuple[float, float]:
         """The predicted and the measured loss of a group that loses a share of its channels alone."""
